@@ -1,0 +1,49 @@
+# The commands people type. `make demo` and `make test` work in a fresh clone with only Python 3.11+ and pip.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# pytest-xdist is not used: the suite starts real processes and two cores are the size we build for.
+
+.PHONY: demo test check lint types floors unit sim clean help
+help:            ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(BIN)/.core: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(BIN)/.test: $(BIN)/.core
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(BIN)/.bench: $(BIN)/.test
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@touch $@
+
+demo: $(BIN)/.core   ## a private job on a local fleet, with one node killed on the way
+	@$(BIN)/propolis demo
+
+test: lint types floors unit   ## everything CI runs
+
+check: test
+
+lint: $(BIN)/.test   ## ruff
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/ruff format --check src tests benchmarks examples
+
+types: $(BIN)/.test  ## mypy strict
+	$(BIN)/mypy
+
+floors: $(BIN)/.test ## import contracts
+	$(BIN)/lint-imports
+
+unit: $(BIN)/.test   ## the test suite
+	$(BIN)/python -m pytest
+
+bench-%: $(BIN)/.bench  ## bench-dispatch, bench-inference, bench-recovery
+	@mkdir -p build/bench
+	$(BIN)/python -m benchmarks.$*
+
+clean:
+	rm -rf build .venv .pytest_cache .mypy_cache .ruff_cache

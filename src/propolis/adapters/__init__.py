@@ -1,0 +1,1 @@
+"""Everything that touches the world: a family per port, a file per technology."""

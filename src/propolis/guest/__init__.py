@@ -1,0 +1,1 @@
+"""The small program inside the sandbox; the fewest imports of the house."""

@@ -1,0 +1,1 @@
+"""The typed wire schema, and the codec: the only door for bytes."""

@@ -1,0 +1,1 @@
+"""Assembly of an orchestrator: the only place that picks its adapters."""

@@ -1,0 +1,1 @@
+"""The machines: events in, actions out, time handed in. Each family stands alone."""

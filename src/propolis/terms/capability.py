@@ -1,0 +1,46 @@
+"""What a machine SAYS of itself. Self-told: enough to plan with, worth nothing against the machine's owner.
+
+An attestation result is an unrelated type, so that one can never stand in for the other.
+"""
+
+from enum import IntEnum
+from typing import Annotated
+
+import msgspec
+
+Text = Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class Rung(IntEnum):
+    """The ladder of isolation (facts: executor ladder), weakest first. Probed by doing, never by looking."""
+
+    BARE = 0  # an ordinary process; only by the lender's explicit option
+    FLAT = 2  # rlimits + Landlock + seccomp
+    NAMESPACES = 3  # FLAT + own root, PIDs, network, IPC, hostname
+
+
+class Isolation(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """What isolation was reached, by doing it; part of every receipt."""
+
+    rung: Rung
+    landlock_abi: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    filter_hash: Text = ""
+    own_uid: bool = False
+    lock: bool = False
+    memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
+    notes: tuple[Text, ...] = ()
+
+
+class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """One machine's offer, as its agent tells it."""
+
+    name: Text
+    system: Text  # "linux", "windows", "darwin"
+    machine: Text  # "x86_64", "aarch64"
+    python: Text  # "3.11"
+    slots: Annotated[int, msgspec.Meta(ge=0, le=4096)]  # guests at the same time
+    memory_mb: Annotated[int, msgspec.Meta(ge=0)]  # offered to one guest
+    speed: Annotated[float, msgspec.Meta(ge=0.0)]  # calibration: reference work units per second and slot; 0 = unknown
+    isolation: Isolation
+    packages: tuple[Text, ...] = ()  # "numpy==2.4.6": what a guest can import here
+    kinds: tuple[Text, ...] = ("inference", "function")

@@ -1,0 +1,200 @@
+"""The error tree of the house. Each leaf has a stable code, says whose doing it is, and how to get out of it.
+
+    PropolisError
+    ├── WireError              the peer's doing
+    │   ├── MalformedMessage       bytes that are not a message of ours
+    │   ├── UnexpectedMessage      a message that has no place in this state
+    │   ├── VersionMismatch        a peer that speaks another version
+    │   ├── PeerUnreachable        a dial that failed or a channel that broke
+    │   └── TooLarge               over a bound we state
+    ├── ProtocolMisuse         our own mistake
+    ├── AdmissionError
+    │   ├── InvitationRefused      token unknown, used, expired, or of another role
+    │   └── RequirementUnmet       a job that cannot run where it asks to
+    ├── CustodyError
+    │   ├── SealBroken             ciphertext that does not open: wrong key, position or bytes
+    │   └── ReleaseDenied          a key that is not handed out, with the claim that was missing
+    ├── ExecutorError
+    │   ├── Unsupported            the machine cannot offer the rung asked for
+    │   ├── Overran                time, memory or output limit passed
+    │   ├── Crashed                the guest ended by itself
+    │   └── TaskRaised             the owner's own function raised
+    ├── StoreError
+    │   └── StoreFull              no room on the disk
+    ├── PlacementError
+    │   └── SolutionRejected       a solver's answer that breaks a constraint
+    ├── DataError              an input file or value that is not of a safe format or shape
+    └── ConfigError            a setting or state folder that cannot be used
+
+Verdicts that are normal (refused, waiting, infeasible) are returned as values with reasons; what is unsafe to ignore is
+raised. Only `cli/` exits.
+"""
+
+from typing import ClassVar
+
+
+class PropolisError(Exception):
+    """Root of the tree. `code` is stable; `hint` tells a person what to do next."""
+
+    code: ClassVar[str] = "propolis"
+    hint: ClassVar[str] = ""
+
+    def explain(self) -> str:
+        """Return the text a person sees: what happened, then the way out."""
+        text = str(self) or self.code
+        return f"{text}\n  → {self.hint}" if self.hint else text
+
+
+class WireError(PropolisError):
+    """The peer's doing, or the network's."""
+
+    code = "wire"
+
+
+class MalformedMessage(WireError):
+    """Bytes that are not a message of ours."""
+
+    code = "wire.malformed"
+    hint = "the peer is broken or hostile; its channel is closed"
+
+
+class UnexpectedMessage(WireError):
+    """A message that has no place in this state."""
+
+    code = "wire.unexpected"
+
+
+class VersionMismatch(WireError):
+    """A peer that speaks another version of the protocol."""
+
+    code = "wire.version"
+    hint = "run the same release of propolis on both sides"
+
+
+class PeerUnreachable(WireError):
+    """A dial that failed or a channel that broke."""
+
+    code = "wire.unreachable"
+    hint = "check that the orchestrator runs and that its address is reachable from here"
+
+
+class TooLarge(WireError):
+    """Over a bound that we state."""
+
+    code = "wire.too-large"
+    hint = "split the input into smaller pieces"
+
+
+class ProtocolMisuse(PropolisError):
+    """Our own mistake: a caller broke a machine's rules."""
+
+    code = "misuse"
+    hint = "this is a defect of propolis; please report it"
+
+
+class AdmissionError(PropolisError):
+    """Somebody is not let in, or something is not let run."""
+
+    code = "admission"
+
+
+class InvitationRefused(AdmissionError):
+    """An invitation token that is unknown, used, expired or of another role."""
+
+    code = "admission.invitation"
+    hint = "ask the fleet's operator for a fresh invitation: propolis invite"
+
+
+class RequirementUnmet(AdmissionError):
+    """A job that cannot run where it asks to, and is never run weaker."""
+
+    code = "admission.requirement"
+    hint = "propolis explain JOB says what each node lacks"
+
+
+class CustodyError(PropolisError):
+    """Keys and sealed things."""
+
+    code = "custody"
+
+
+class SealBroken(CustodyError):
+    """Ciphertext that does not open: wrong key, wrong position, or altered bytes."""
+
+    code = "custody.seal"
+    hint = "the bytes were altered, replayed or made for another key; nothing of them was used"
+
+
+class ReleaseDenied(CustodyError):
+    """A key that is not handed out; the text names the claim that was missing."""
+
+    code = "custody.denied"
+
+
+class ExecutorError(PropolisError):
+    """A task could not be run to its end."""
+
+    code = "executor"
+
+
+class Unsupported(ExecutorError):
+    """The machine cannot offer the isolation asked for."""
+
+    code = "executor.unsupported"
+    hint = "propolis doctor says which isolation this machine can offer and what would raise it"
+
+
+class Overran(ExecutorError):
+    """A limit of time, memory or output was passed."""
+
+    code = "executor.overran"
+    hint = "declare more time or memory for the job, or make its tasks smaller"
+
+
+class Crashed(ExecutorError):
+    """The guest ended by itself."""
+
+    code = "executor.crashed"
+
+
+class TaskRaised(ExecutorError):
+    """The owner's own function raised; the text is the guest's traceback."""
+
+    code = "executor.raised"
+
+
+class StoreError(PropolisError):
+    """The journal or a blob could not be kept."""
+
+    code = "store"
+
+
+class StoreFull(StoreError):
+    """No room on the disk. What was stored before is intact; the new work was refused."""
+
+    code = "store.full"
+    hint = "free some disk space, then try again"
+
+
+class PlacementError(PropolisError):
+    """No valid placement came back."""
+
+    code = "placement"
+
+
+class SolutionRejected(PlacementError):
+    """A solver's answer that breaks a constraint."""
+
+    code = "placement.rejected"
+
+
+class DataError(PropolisError):
+    """An input file or value that is not of a safe format, type or shape."""
+
+    code = "data"
+
+
+class ConfigError(PropolisError):
+    """A setting or a state folder that cannot be used."""
+
+    code = "config"

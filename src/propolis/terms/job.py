@@ -1,0 +1,93 @@
+"""A job as everyone but its owner sees it: sizes, needs and requirement. Nothing in here is private."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from propolis.terms.capability import Isolation
+from propolis.terms.identity import BlobId, GuestId, JobId, NodeId
+from propolis.terms.requirement import Requirement
+
+MAX_TASKS = 1_000_000
+MAX_TASK_BYTES = 8 * 1024 * 1024  # ciphertext of one task's input or result
+MAX_PROGRAM_BYTES = 4 * 1024 * 1024 * 1024
+
+
+class Kind(StrEnum):
+    """The two kinds of work."""
+
+    INFERENCE = "inference"  # program = ONNX bytes, input and result = named tensors
+    FUNCTION = "function"  # program = Python source and entry name, input and result = plain values and arrays
+
+
+class BlobRef(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """A ciphertext blob by name. `size` in bytes."""
+
+    blob: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_PROGRAM_BYTES)]
+
+    @property
+    def id(self) -> BlobId:
+        """The name as a typed id."""
+        return BlobId(self.blob)
+
+
+class Needs(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """What one guest of the job needs. Matched against what the lender offers; nothing is installed for it."""
+
+    memory_mb: Annotated[int, msgspec.Meta(ge=64, le=1_048_576)] = 1024
+    task_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
+    packages: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=100)], ...], msgspec.Meta(max_length=64)] = ()
+    python: Annotated[str, msgspec.Meta(max_length=20)] = ""  # "" = any; ">=3.11" style otherwise
+
+
+class JobSpec(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """What the owner asks for, as the orchestrator and the nodes may know it."""
+
+    job: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+    name: Annotated[str, msgspec.Meta(max_length=100)]
+    kind: Kind
+    tasks: Annotated[int, msgspec.Meta(ge=1, le=MAX_TASKS)]
+    program: BlobRef
+    requirement: Requirement
+    needs: Needs = Needs()
+
+    @property
+    def id(self) -> JobId:
+        """The id, typed."""
+        return JobId(self.job)
+
+
+class JobState(StrEnum):
+    """Where a job stands, as its owner sees it."""
+
+    PENDING = "pending"  # no node may run it now; the reason is stated
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    REFUSED = "refused"  # it can never run
+    FAILED = "failed"  # at least one task failed for good
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """What a node says, over its signature, of one guest: which job, which key, which isolation was reached.
+
+    The signature binds node, job, guest and key; it proves who said it, not that it is true.
+    """
+
+    node: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    job: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+    guest: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+    guest_key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]  # X25519, made inside the guest
+    isolation: Isolation
+
+    @property
+    def node_id(self) -> NodeId:
+        """The node, typed."""
+        return NodeId(self.node)
+
+    @property
+    def guest_id(self) -> GuestId:
+        """The guest, typed."""
+        return GuestId(self.guest)
