@@ -101,7 +101,13 @@ def open_program(root: bytes, job: JobId, sealed: bytes | memoryview) -> bytes:
         raise SealBroken("the program is empty")
     key = AESGCM(root)
     parts = [
-        _open(key, view[n * step : (n + 1) * step], _chunk_position(job, n, n == count - 1), "the program", _chunk_nonce(n))
+        _open(
+            key,
+            view[n * step : (n + 1) * step],
+            _chunk_position(job, n, n == count - 1),
+            "the program",
+            _chunk_nonce(n),
+        )
         for n in range(count)
     ]
     return b"".join(parts)

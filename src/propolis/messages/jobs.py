@@ -1,0 +1,279 @@
+"""Messages of the job protocol (docs/specs/job.md). Ciphertext travels in the packet's body, one segment per listed item."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+from propolis.terms.capability import CapabilityReport
+from propolis.terms.job import BlobRef, JobSpec, JobState
+
+Id16 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Id32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Attempt = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Code = Annotated[str, msgspec.Meta(max_length=60)]
+Reason = Annotated[str, msgspec.Meta(max_length=1000)]
+Indices = Annotated[tuple[Index, ...], msgspec.Meta(max_length=4096)]
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    pass
+
+
+# owner -> orchestrator
+
+
+class Submit(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="submit"):
+    """Ask for a job. Said again after every reconnect; the same id and spec is the same job."""
+
+    spec: JobSpec
+
+
+class PutInputs(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="put-inputs"):
+    """Sealed inputs; body: one segment per index."""
+
+    job: Id16
+    indices: Indices
+
+
+class Grant(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="grant"):
+    """The roots, sealed to one guest's key. Passed on to the node as it is."""
+
+    job: Id16
+    guest: Id16
+    sealed: Annotated[bytes, msgspec.Meta(max_length=512)]
+
+
+class Denied(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="denied"):
+    """The owner releases no key to this guest, and says which claim was missing."""
+
+    job: Id16
+    guest: Id16
+    reason: Reason
+
+
+class Taken(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="taken"):
+    """These results are safe with the owner; the orchestrator forgets their bytes."""
+
+    job: Id16
+    indices: Indices
+
+
+class Rejected(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="rejected"):
+    """A result did not open; run the task again, elsewhere."""
+
+    job: Id16
+    index: Index
+    attempt: Attempt
+
+
+class Stop(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="stop"):
+    """End a job now; finished results stay."""
+
+    job: Id16
+
+
+class Ask(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="ask"):
+    """A question: "nodes", "jobs", or "explain" with a job."""
+
+    request: int
+    what: Annotated[str, msgspec.Meta(max_length=20)]
+    job: Annotated[bytes, msgspec.Meta(max_length=16)] = b""
+
+
+# orchestrator -> owner
+
+
+class Accepted(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="accepted"):
+    """The job is kept. `missing` = first inputs not stored yet come from here on; `has_program` = the blob is stored."""
+
+    job: Id16
+    stored: Annotated[bytes, msgspec.Meta(max_length=125_001)]  # bitmap of inputs stored, least significant bit first
+    finished: Annotated[bytes, msgspec.Meta(max_length=125_001)]  # bitmap of tasks finished
+
+
+class Refused(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="refused"):
+    """The job can never run, or may not: with the code and the reason."""
+
+    job: Id16
+    code: Code
+    reason: Reason
+
+
+class Stored(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="stored"):
+    """These inputs are durable with the orchestrator."""
+
+    job: Id16
+    indices: Indices
+
+
+class GrantWanted(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="grant-wanted"):
+    """A guest is ready. `receipt` are the exact bytes the node signed."""
+
+    job: Id16
+    receipt: Annotated[bytes, msgspec.Meta(max_length=4096)]
+    signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+
+
+class TaskResult(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """One finished task: which attempt in which guest made the sealed bytes. `code` is set when it failed for good."""
+
+    index: Index
+    attempt: Attempt
+    guest: Annotated[bytes, msgspec.Meta(max_length=16)]
+    node: Annotated[bytes, msgspec.Meta(max_length=32)]
+    code: Code = ""
+
+
+class Results(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="results"):
+    """Finished tasks; body: one segment per item (empty when `code` is set)."""
+
+    job: Id16
+    items: Annotated[tuple[TaskResult, ...], msgspec.Meta(max_length=4096)]
+
+
+class Progress(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="progress"):
+    """Where a job stands; sent on change, at most a few times per second."""
+
+    job: Id16
+    state: JobState
+    finished: int
+    running: int
+    guests: int
+    nodes: int
+    reason: Reason = ""
+
+
+class JobRow(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """One line of `propolis jobs`."""
+
+    job: Id16
+    name: str
+    kind: str
+    state: JobState
+    privacy: str
+    tasks: int
+    finished: int
+    failed: int
+    reason: Reason
+    age: float  # seconds since accepted, on the orchestrator's clock
+
+
+class NodeRow(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """One line of `propolis nodes`."""
+
+    node: Id32
+    report: CapabilityReport
+    state: str  # "up", "suspect", "down"
+    busy: int
+    address: str
+
+
+class Verdict(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """Why one node does or does not run a job."""
+
+    node: Id32
+    name: str
+    admitted: bool
+    reasons: tuple[Reason, ...]
+
+
+class Answer(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="answer"):
+    """The answer to an Ask; lists are cut at 1,000 rows, `total` says of how many."""
+
+    request: int
+    jobs: tuple[JobRow, ...] = ()
+    nodes: tuple[NodeRow, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    events: tuple[Reason, ...] = ()
+    total: int = 0
+    reason: Reason = ""
+
+
+# orchestrator -> node
+
+
+class OpenGuests(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="open-guests"):
+    """Start one guest per id for this job; fetch its program from the holders."""
+
+    spec: JobSpec
+    owner: Id32
+    guests: Annotated[tuple[Id16, ...], msgspec.Meta(max_length=256)]
+    holders: Annotated[tuple[Id32, ...], msgspec.Meta(max_length=16)] = ()
+
+
+class RunTasks(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="run-tasks"):
+    """Run these in order in this guest; body: one sealed input per index."""
+
+    job: Id16
+    guest: Id16
+    indices: Indices
+    attempts: Annotated[tuple[Attempt, ...], msgspec.Meta(max_length=4096)]
+
+
+class CloseGuests(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="close-guests"):
+    """End these guests and whatever they were doing."""
+
+    guests: Annotated[tuple[Id16, ...], msgspec.Meta(max_length=256)]
+
+
+# node -> orchestrator
+
+
+class GuestReady(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="guest-ready"):
+    """The guest runs and made its key; the receipt goes to the owner."""
+
+    job: Id16
+    guest: Id16
+    receipt: Annotated[bytes, msgspec.Meta(max_length=4096)]
+    signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+
+
+class GuestServing(
+    _Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="guest-serving"
+):
+    """The guest has opened its grant and the program, and takes tasks."""
+
+    job: Id16
+    guest: Id16
+
+
+class GuestGone(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="guest-gone"):
+    """The guest ended. `culprit` = the attempt it was working at, if its end is that task's doing."""
+
+    job: Id16
+    guest: Id16
+    code: Code
+    reason: Reason
+    culprit: Attempt | None = None
+
+
+class TasksEnded(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="tasks-ended"):
+    """Sealed results; body: one segment per item."""
+
+    job: Id16
+    guest: Id16
+    indices: Indices
+    attempts: Annotated[tuple[Attempt, ...], msgspec.Meta(max_length=4096)]
+    milliseconds: float  # compute time of the whole batch, as the guest tells it
+
+
+class HasProgram(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="has-program"):
+    """This node keeps the job's sealed program and serves it to others."""
+
+    program: BlobRef
+
+
+class Fault(StrEnum):
+    """Whose doing the end of a guest was."""
+
+    TASK = "task"
+    NODE = "node"
+
+
+JobMessage = (
+    Submit | PutInputs | Grant | Denied | Taken | Rejected | Stop | Ask
+    | Accepted | Refused | Stored | GrantWanted | Results | Progress | Answer
+    | OpenGuests | RunTasks | CloseGuests | GuestReady | GuestServing | GuestGone | TasksEnded | HasProgram
+)  # fmt: skip
