@@ -86,11 +86,9 @@ class Ask(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fi
 
 
 class Accepted(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="accepted"):
-    """The job is kept. `missing` = first inputs not stored yet come from here on; `has_program` = the blob is stored."""
+    """The job is kept. Body: two bitmaps over task indices, least significant bit first: inputs stored, tasks finished."""
 
     job: Id16
-    stored: Annotated[bytes, msgspec.Meta(max_length=125_001)]  # bitmap of inputs stored, least significant bit first
-    finished: Annotated[bytes, msgspec.Meta(max_length=125_001)]  # bitmap of tasks finished
 
 
 class Refused(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="refused"):
@@ -179,14 +177,19 @@ class Verdict(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknow
     reasons: tuple[Reason, ...]
 
 
-class Answer(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="answer"):
-    """The answer to an Ask; lists are cut at 1,000 rows, `total` says of how many."""
+class Rows(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """What an Answer carries in its body, encoded."""
 
-    request: int
     jobs: tuple[JobRow, ...] = ()
     nodes: tuple[NodeRow, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     events: tuple[Reason, ...] = ()
+
+
+class Answer(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="answer"):
+    """The answer to an Ask; body: one encoded Rows. Lists are cut at 1,000 rows, `total` says of how many."""
+
+    request: int
     total: int = 0
     reason: Reason = ""
 
