@@ -1,11 +1,11 @@
 """Messages of the job protocol (docs/specs/job.md). Ciphertext travels in the packet's body, one segment per listed item."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 
 from propolis.terms.capability import CapabilityReport
+from propolis.terms.contact import Contact
 from propolis.terms.job import BlobRef, JobSpec, JobState
 
 Id16 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
@@ -203,7 +203,7 @@ class OpenGuests(_Record, frozen=True, kw_only=True, array_like=True, forbid_unk
     spec: JobSpec
     owner: Id32
     guests: Annotated[tuple[Id16, ...], msgspec.Meta(max_length=256)]
-    holders: Annotated[tuple[Id32, ...], msgspec.Meta(max_length=16)] = ()
+    holders: Annotated[tuple[Contact, ...], msgspec.Meta(max_length=16)] = ()
 
 
 class RunTasks(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="run-tasks"):
@@ -221,7 +221,32 @@ class CloseGuests(_Record, frozen=True, kw_only=True, array_like=True, forbid_un
     guests: Annotated[tuple[Id16, ...], msgspec.Meta(max_length=256)]
 
 
+class Expect(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="expect"):
+    """These members may come to you for sealed chunks of this program."""
+
+    program: BlobRef
+    peers: Annotated[tuple[Id32, ...], msgspec.Meta(max_length=4096)]
+
+
 # node -> orchestrator
+
+
+class HeldGuest(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """A guest that outlived a session: where it stands and what it still works at."""
+
+    job: Id16
+    guest: Id16
+    serving: bool
+    receipt: Annotated[bytes, msgspec.Meta(max_length=4096)]
+    signature: Annotated[bytes, msgspec.Meta(max_length=64)]
+    indices: Indices
+    attempts: Annotated[tuple[Attempt, ...], msgspec.Meta(max_length=4096)]
+
+
+class Resume(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="resume"):
+    """First words of a node after Welcome: the guests it still has. Results not yet taken follow as TasksEnded."""
+
+    guests: Annotated[tuple[HeldGuest, ...], msgspec.Meta(max_length=256)]
 
 
 class GuestReady(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="guest-ready"):
@@ -268,15 +293,8 @@ class HasProgram(_Record, frozen=True, kw_only=True, array_like=True, forbid_unk
     program: BlobRef
 
 
-class Fault(StrEnum):
-    """Whose doing the end of a guest was."""
-
-    TASK = "task"
-    NODE = "node"
-
-
 JobMessage = (
     Submit | PutInputs | Grant | Denied | Taken | Rejected | Stop | Ask
     | Accepted | Refused | Stored | GrantWanted | Results | Progress | Answer
-    | OpenGuests | RunTasks | CloseGuests | GuestReady | GuestServing | GuestGone | TasksEnded | HasProgram
+    | OpenGuests | RunTasks | CloseGuests | Expect | Resume | GuestReady | GuestServing | GuestGone | TasksEnded | HasProgram
 )  # fmt: skip

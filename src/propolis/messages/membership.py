@@ -8,6 +8,7 @@ import msgspec
 from propolis.terms.capability import CapabilityReport
 
 Id32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Addresses = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=200)], ...], msgspec.Meta(max_length=16)]
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
 
 
@@ -24,6 +25,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_un
     role: Role
     token: Annotated[bytes, msgspec.Meta(min_length=16, max_length=64)]
     report: CapabilityReport | None = None
+    addresses: Addresses = ()
 
 
 class Rejoin(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="rejoin"):
@@ -31,6 +33,7 @@ class Rejoin(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_
 
     role: Role
     report: CapabilityReport | None = None
+    addresses: Addresses = ()
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="welcome"):

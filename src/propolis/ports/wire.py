@@ -7,8 +7,7 @@ implementation passes `propolis.testing.wire`.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-import msgspec
-
+from propolis.terms.contact import Contact as Contact
 from propolis.terms.identity import NodeId
 
 DIAL_SECONDS = 3.0
@@ -19,18 +18,6 @@ MAX_STREAMS = 64
 
 MAX_DATAGRAM = 1100
 """Bytes; larger ones are refused by `send_datagram`."""
-
-
-class Contact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
-    """How to reach a peer: its key and the addresses it was seen at ("127.0.0.1:4711", "ws://127.0.0.1:8080")."""
-
-    peer: bytes
-    addresses: tuple[str, ...]
-
-    @property
-    def id(self) -> NodeId:
-        """The key as a typed id."""
-        return NodeId(self.peer)
 
 
 class Stream(Protocol):

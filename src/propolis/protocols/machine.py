@@ -114,6 +114,12 @@ class Persist(Action, frozen=True):
     writes: tuple[Write, ...]
 
 
+class Tell(Action, frozen=True):
+    """Tell the world outside the party (a client, a face) something; never crosses the wire."""
+
+    note: Any
+
+
 class Work(Action, frozen=True):
     """Base of actions that ask for work; the answer bears the same ticket."""
 

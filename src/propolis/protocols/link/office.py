@@ -1,0 +1,217 @@
+"""All links of one party: routes packets, mails and time, and says in plain notices what became of each peer.
+
+A party sees only: Opened (a fresh session: resynchronise), Heard (a message, once, in order), Suspected, Recovered, and
+Lost (the session is over; what it never took comes back). Bounded: at most `max_peers` links.
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from propolis.messages.envelope import Message, Segment
+from propolis.ports.world import Entropy
+from propolis.protocols.link.link import Link, LinkConfig, Unsent
+from propolis.protocols.machine import (
+    Action,
+    ChannelClosed,
+    ChannelOpened,
+    Event,
+    HangUp,
+    Mail,
+    PacketArrived,
+    TimePassed,
+)
+from propolis.terms.identity import NodeId
+from propolis.terms.time import NEVER, Instant
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What became of a peer."""
+
+    peer: NodeId
+
+
+class Opened(Notice, frozen=True):
+    """A fresh session: neither side remembers anything of an earlier one."""
+
+
+class Heard(Notice, frozen=True):
+    """A message of the open session."""
+
+    message: Message
+    body: tuple[Segment, ...]
+
+
+class Suspected(Notice, frozen=True):
+    """Silent for the suspicion time; prefer others, give up nothing yet."""
+
+
+class Lost(Notice, frozen=True):
+    """The session is over: the peer is dead or a new incarnation. `unsent` was never taken."""
+
+    unsent: tuple[Unsent, ...]
+
+
+Step = tuple[list[Action], list[Notice]]
+
+
+class Office:
+    """The links of one party."""
+
+    def __init__(self, entropy: Entropy, config: LinkConfig | None = None, max_peers: int = 100_000) -> None:
+        self._entropy = entropy
+        self._config = config or LinkConfig()
+        self._max_peers = max_peers
+        self._links: dict[NodeId, Link] = {}
+        self._wakes: list[tuple[Instant, NodeId]] = []
+        self._armed: dict[NodeId, Instant] = {}
+
+    def _epoch(self) -> int:
+        return int.from_bytes(self._entropy.draw(6), "big") + 1
+
+    def is_open(self, peer: NodeId) -> bool:
+        """Return whether a session with `peer` is open."""
+        link = self._links.get(peer)
+        return link is not None and link.mutual
+
+    def is_suspect(self, peer: NodeId) -> bool:
+        """Return whether the peer has been silent for the suspicion time."""
+        link = self._links.get(peer)
+        return link is not None and link.suspected
+
+    def silence(self, peer: NodeId, now: Instant) -> float:
+        """Return the seconds since the peer was last heard."""
+        link = self._links.get(peer)
+        return float("inf") if link is None else now - link.heard
+
+    def handle(self, event: Event, now: Instant) -> Step:
+        """Take a carrier event or TimePassed."""
+        match event:
+            case ChannelOpened(peer=peer):
+                return self._opened(peer, now)
+            case ChannelClosed(peer=peer):
+                return self._closed(peer)
+            case PacketArrived():
+                return self._arrived(event, now)
+            case TimePassed():
+                return self._tick(now)
+            case _:
+                return [], []
+
+    def post(self, mails: Iterable[Mail], now: Instant) -> list[Action]:
+        """Queue mails and flush the links they belong to; mail for a peer without an open session is dropped.
+
+        Dropping is right: a fresh session begins with Opened, and the caller resynchronises there.
+        """
+        touched: dict[NodeId, Link] = {}
+        for mail in mails:
+            link = self._links.get(mail.peer)
+            if link is not None and link.mutual:
+                link.send(mail.message, mail.parts)
+                touched[mail.peer] = link
+        actions: list[Action] = []
+        for link in touched.values():
+            actions += link.flush(now)
+            self._arm(link)
+        return actions
+
+    def forget(self, peer: NodeId) -> list[Action]:
+        """Drop a peer: no link, no channel."""
+        if self._links.pop(peer, None) is None:
+            return []
+        self._armed.pop(peer, None)
+        return [HangUp(peer)]
+
+    def deadline(self) -> Instant | None:
+        """Return the earliest wake of any link."""
+        while self._wakes and self._armed.get(self._wakes[0][1]) != self._wakes[0][0]:
+            heapq.heappop(self._wakes)
+        return self._wakes[0][0] if self._wakes else None
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        assert len(self._links) <= self._max_peers
+        assert set(self._armed) <= set(self._links)
+        for peer, link in self._links.items():
+            assert link.peer == peer
+            assert not link.mutual or link.seen, "an open session knows the peer's incarnation"
+            due = link.deadline()
+            assert due == NEVER or self._armed.get(peer, NEVER) <= due, "a link would sleep through its deadline"
+
+    # -- inside
+
+    def _opened(self, peer: NodeId, now: Instant) -> Step:
+        link = self._links.get(peer)
+        if link is None:
+            if len(self._links) >= self._max_peers:
+                return [HangUp(peer)], []
+            link = self._links[peer] = Link(peer, self._epoch(), now, self._config)
+        actions: list[Action] = list(link.attach(now))
+        self._arm(link)
+        return actions, []
+
+    def _closed(self, peer: NodeId) -> Step:
+        link = self._links.get(peer)
+        if link is None:
+            return [], []
+        link.detach()
+        if not link.mutual:
+            del self._links[peer]
+            self._armed.pop(peer, None)
+        else:
+            self._arm(link)
+        return [], []
+
+    def _arrived(self, event: PacketArrived, now: Instant) -> Step:
+        link = self._links.get(event.peer)
+        if link is None:
+            return [], []
+        was_open = link.mutual
+        change, unsent = link.accept(event.packet, now)
+        notices: list[Notice] = []
+        if change.startswith("reset") and was_open:
+            notices.append(Lost(event.peer, tuple(unsent)))
+        if change.endswith("open"):
+            notices.append(Opened(event.peer))
+        envelope = event.packet.envelope
+        if link.take(envelope, now) and envelope.message is not None:
+            notices.append(Heard(event.peer, envelope.message, event.packet.body))
+        actions: list[Action] = list(link.flush(now))
+        self._arm(link)
+        return actions, notices
+
+    def _tick(self, now: Instant) -> Step:
+        actions: list[Action] = []
+        notices: list[Notice] = []
+        due: list[Link] = []
+        while self._wakes and self._wakes[0][0] <= now:
+            instant, peer = heapq.heappop(self._wakes)
+            if self._armed.get(peer) == instant:
+                del self._armed[peer]
+                due.append(self._links[peer])
+        for link in due:
+            verdict, packets = link.tick(now) if link.deadline() <= now else ("", [])
+            actions += packets
+            if verdict == "suspect":
+                notices.append(Suspected(link.peer))
+            if verdict == "dead":
+                actions += self._bury(link, notices)
+            else:
+                self._arm(link)
+        return actions, notices
+
+    def _bury(self, link: Link, notices: list[Notice]) -> Sequence[Action]:
+        was_open, was_attached = link.mutual, link.attached
+        unsent = link.renew(self._epoch())
+        if was_open:
+            notices.append(Lost(link.peer, tuple(unsent)))
+        del self._links[link.peer]
+        return [HangUp(link.peer)] if was_attached else []
+
+    def _arm(self, link: Link) -> None:
+        due = link.deadline()
+        armed = self._armed.get(link.peer, NEVER)
+        if due < armed:
+            self._armed[link.peer] = due
+            heapq.heappush(self._wakes, (due, link.peer))
