@@ -38,7 +38,7 @@ def _typical(problem: Problem) -> float:
     return float(np.median(known)) if known.size else 1.0
 
 
-def _take(allowed: np.ndarray, free: Ints, order: Ints, wanted: int) -> Ints:  # type: ignore[type-arg]
+def _take(allowed: np.ndarray, free: Ints, order: Ints, wanted: int) -> Ints:
     """Return how many slots of each node a job gets: whole nodes in order until `wanted` is reached."""
     offered = np.where(allowed, free, 0)[order]
     before = np.cumsum(offered) - offered

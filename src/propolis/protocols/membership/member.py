@@ -56,6 +56,7 @@ class Member:
         self._token = token
         self._pause = FIRST_PAUSE
         self._due: Instant | None = Instant(0.0)
+        self._in_session = False  # welcomed in the session that is open now
 
     @property
     def peer(self) -> NodeId:
@@ -78,14 +79,17 @@ class Member:
         return []
 
     def dialled(self, now: Instant) -> None:
-        """The channel stands; first words follow when the session opens (rule 1)."""
-        if self.state is State.DIALLING:
+        """The channel stands: a session that is still open goes on; otherwise first words follow its opening (rule 1)."""
+        if self._in_session:
+            self.state, self._due, self._pause = State.INSIDE, None, FIRST_PAUSE
+        elif self.state is State.DIALLING:
             self.state, self._due = State.GREETING, Instant(now + GREETING_SECONDS)
 
     def opened(self, now: Instant) -> Join | Rejoin | None:
         """Return the first words of a fresh session."""
         if self.state is State.BARRED:
             return None
+        self._in_session = False
         self.state, self._due = State.GREETING, Instant(now + GREETING_SECONDS)
         if self._token:
             return Join(role=self._role, token=self._token, report=self.report, addresses=self.addresses)
@@ -100,11 +104,16 @@ class Member:
             self.state = State.BARRED
             return Barred(words.code, words.reason)
         first, self._token = bool(self._token), b""
-        self.state, self._pause = State.INSIDE, FIRST_PAUSE
+        self.state, self._pause, self._in_session = State.INSIDE, FIRST_PAUSE, True
         return Inside(first, words.observed)
 
+    def ended(self, now: Instant) -> None:
+        """The session is over."""
+        self._in_session = False
+        self.lost(now)
+
     def lost(self, now: Instant) -> None:
-        """The dial failed, the channel broke or the session is over: come back after a pause."""
+        """The dial failed or the channel broke: come back after a pause; the session may still go on."""
         if self.state in (State.BARRED, State.AWAY):
             return
         self.state, self._due = State.AWAY, Instant(now + self._pause)

@@ -1,0 +1,123 @@
+"""What node and owner have in common: one session with the orchestrator, kept alive, and one machine that lives in it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from propolis.messages.jobs import Expect
+from propolis.messages.membership import Invited, TurnedAway, Welcome
+from propolis.ports.world import Entropy
+from propolis.protocols.jobs import events as ev
+from propolis.protocols.link.link import LinkConfig
+from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened
+from propolis.protocols.machine import (
+    Action,
+    ChannelClosed,
+    ChannelOpened,
+    DialFailed,
+    Event,
+    Mail,
+    PacketArrived,
+    Tell,
+    TimePassed,
+)
+from propolis.protocols.membership.member import Member
+from propolis.terms.time import Instant, earliest
+
+
+class Inner(Protocol):
+    """The machine that lives inside the session: Worker or Submitter."""
+
+    def handle(self, event: Event, now: Instant) -> Sequence[Action | Mail]:
+        """Take one event."""
+        ...
+
+    def deadline(self) -> Instant | None:
+        """Return when TimePassed is wanted."""
+        ...
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        ...
+
+
+class MemberParty:
+    """Office + Member + one inner machine."""
+
+    def __init__(self, entropy: Entropy, member: Member, inner: Inner, link: LinkConfig | None = None) -> None:
+        self.office = Office(entropy, link, max_peers=64)
+        self.member = member
+        self.inner = inner
+
+    def handle(self, event: Event, now: Instant) -> list[Action]:
+        """Take one event."""
+        if isinstance(event, ChannelOpened | ChannelClosed | PacketArrived | TimePassed | DialFailed):
+            return self._carrier(event, now)
+        return self._route(self.inner.handle(event, now), now)
+
+    def deadline(self) -> Instant | None:
+        """Return when TimePassed is wanted."""
+        return earliest(self.office.deadline(), self.member.deadline(), self.inner.deadline())
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        self.office.check()
+        self.inner.check()
+
+    def _carrier(self, event: Event, now: Instant) -> list[Action]:
+        if isinstance(event, ChannelOpened) and event.peer != self.member.peer:
+            return []  # other peers come for sealed blobs only, on streams of their own
+        actions, notices = self.office.handle(event, now)
+        match event:
+            case ChannelOpened():
+                self.member.dialled(now)
+            case ChannelClosed(peer=peer) | DialFailed(peer=peer) if peer == self.member.peer:
+                self.member.lost(now)
+            case TimePassed():
+                actions += self._route(self.inner.handle(event, now), now)
+            case _:
+                pass
+        for notice in notices:
+            actions += self._noticed(notice, now)
+        actions += self.member.tick(now)
+        return actions
+
+    def _noticed(self, notice: Notice, now: Instant) -> list[Action]:
+        match notice:
+            case Opened():
+                words = self.member.opened(now)
+                return self.office.post([Mail(notice.peer, words)], now) if words else []
+            case Lost(unsent=unsent):
+                self.member.ended(now)
+                pairs = tuple((item.message, item.parts) for item in unsent)
+                return self._route(self.inner.handle(ev.Disconnected(pairs), now), now)
+            case Heard(message=Welcome() | TurnedAway() as words):
+                return self._answered(words, now)
+            case Heard(message=Invited() | Expect() as news):
+                return [Tell(news)]
+            case Heard():
+                said = ev.Said(notice.peer, notice.message, notice.body)
+                return self._route(self.inner.handle(said, now), now)
+            case _:
+                return []
+
+    def _answered(self, words: Welcome | TurnedAway, now: Instant) -> list[Action]:
+        verdict = self.member.answered(words)
+        if verdict is None:
+            return []
+        actions: list[Action] = [Tell(verdict)]
+        if isinstance(words, Welcome):
+            actions += self._route(self.inner.handle(ev.Connected(), now), now)
+        return actions
+
+    def _route(self, outputs: Sequence[Action | Mail], now: Instant) -> list[Action]:
+        """Keep the order of what the machine said: writes before the mail that follows them."""
+        actions: list[Action] = []
+        mails: list[Mail] = []
+        for output in outputs:
+            if isinstance(output, Mail):
+                mails.append(output)
+            else:
+                actions.append(output)
+        if mails:
+            actions += self.office.post(mails, now)
+        return actions

@@ -1,0 +1,25 @@
+"""A node: its session with the orchestrator and the guests it runs. Built the same way for real and in the simulator."""
+
+from propolis.messages.membership import Role
+from propolis.parties.member import MemberParty
+from propolis.ports.world import Entropy
+from propolis.protocols.jobs.worker import Worker
+from propolis.protocols.link.link import LinkConfig
+from propolis.protocols.membership.member import Member
+from propolis.terms.capability import CapabilityReport
+from propolis.terms.contact import Contact
+
+
+def node_party(
+    entropy: Entropy,
+    orchestrator: Contact,
+    report: CapabilityReport,
+    *,
+    token: bytes = b"",
+    addresses: tuple[str, ...] = (),
+    link: LinkConfig | None = None,
+) -> MemberParty:
+    """Return a node. `token` is the invitation's while it has not joined yet; `addresses` where its peers can dial it."""
+    member = Member(orchestrator, Role.NODE, token, report)
+    member.addresses = addresses
+    return MemberParty(entropy, member, Worker(orchestrator, report), link)

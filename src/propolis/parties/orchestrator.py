@@ -1,0 +1,166 @@
+"""The orchestrator: links to everyone, the registrar that lets members in, the dispatcher that runs their jobs."""
+
+from collections.abc import Iterable, Sequence
+
+from propolis.messages.membership import AskInvite, Invited, Join, Rejoin, Role
+from propolis.ports.store import Put
+from propolis.ports.world import Entropy
+from propolis.protocols.jobs import events as ev
+from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS
+from propolis.protocols.jobs.dispatcher import Dispatcher, DispatcherConfig
+from propolis.protocols.link.link import LinkConfig
+from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened, Suspected
+from propolis.protocols.machine import (
+    Action,
+    ChannelClosed,
+    ChannelOpened,
+    DialFailed,
+    Event,
+    Mail,
+    PacketArrived,
+    Persist,
+    TimePassed,
+)
+from propolis.protocols.membership.registrar import INVITES, MEMBERS, Greeting, Registrar
+from propolis.terms.identity import NodeId
+from propolis.terms.time import Instant, earliest
+
+META = "meta"
+BOOT = b"boot"
+
+
+class OrchestratorParty:
+    """Office + Registrar + Dispatcher."""
+
+    def __init__(
+        self, entropy: Entropy, boot: int, *, link: LinkConfig | None = None, jobs: DispatcherConfig | None = None
+    ) -> None:
+        self.office = Office(entropy, link)
+        self.registrar = Registrar(entropy)
+        self.dispatcher = Dispatcher(entropy, boot, jobs)
+        self._boot = boot
+        self._roles: dict[NodeId, Role] = {}
+        self._observed: dict[NodeId, str] = {}
+
+    def handle(self, event: Event, now: Instant) -> list[Action]:
+        """Take one event."""
+        if not isinstance(event, ChannelOpened | ChannelClosed | PacketArrived | TimePassed | DialFailed):
+            return self._route(self.dispatcher.handle(event, now), now)
+        if isinstance(event, ChannelOpened):
+            self._observed[event.peer] = event.observed
+            if event.peer not in self._roles and not self.registrar.stranger(event.peer, now):
+                return self._drop(event.peer)
+        actions, notices = self.office.handle(event, now)
+        for notice in notices:
+            actions += self._noticed(notice, now)
+        if isinstance(event, ChannelClosed) and event.peer not in self._roles:
+            self.registrar.departed(event.peer)
+            self._observed.pop(event.peer, None)
+        if isinstance(event, TimePassed):
+            for peer in self.registrar.overdue(now):
+                actions += self._drop(peer)
+            actions += self._route(self.dispatcher.handle(event, now), now)
+        return actions
+
+    def deadline(self) -> Instant | None:
+        """Return when TimePassed is wanted."""
+        return earliest(self.office.deadline(), self.registrar.deadline(), self.dispatcher.deadline())
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        self.office.check()
+        self.registrar.check()
+        self.dispatcher.check()
+
+    def first_writes(self) -> Persist:
+        """Return what to write before anything else: this boot's number."""
+        return Persist((Put(META, BOOT, self._boot.to_bytes(8, "big")),))
+
+    # -- notices
+
+    def _noticed(self, notice: Notice, now: Instant) -> list[Action]:
+        role = self._roles.get(notice.peer)
+        match notice:
+            case Heard(message=Join() | Rejoin() as words):
+                return self._greet(notice.peer, words, now)
+            case Heard(message=AskInvite() as ask) if role is Role.OWNER:
+                return self._invite(notice.peer, ask, now)
+            case Heard() if role is not None:
+                said = ev.Said(notice.peer, notice.message, notice.body)
+                return self._route(self.dispatcher.handle(said, now), now)
+            case Heard():
+                return self._drop(notice.peer)  # a stranger's first words are Join or Rejoin, or it is no guest of ours
+            case Opened():
+                return []
+            case Suspected() if role is Role.NODE:
+                return self._route(self.dispatcher.handle(ev.NodeSuspected(notice.peer), now), now)
+            case Lost() if role is not None:
+                del self._roles[notice.peer]
+                event = ev.NodeLost(notice.peer) if role is Role.NODE else ev.OwnerLost(notice.peer)
+                return self._route(self.dispatcher.handle(event, now), now)
+            case _:
+                return []
+
+    def _greet(self, peer: NodeId, words: Join | Rejoin, now: Instant) -> list[Action]:
+        observed = self._observed.get(peer, "")
+        greeting: Greeting
+        if isinstance(words, Join):
+            greeting = self.registrar.join(peer, words, observed)
+        else:
+            greeting = self.registrar.rejoin(peer, words, observed)
+        actions: list[Action] = [Persist(greeting.writes)] if greeting.writes else []
+        actions += self.office.post([Mail(peer, greeting.answer)], now)
+        entered = greeting.entered
+        if entered is None:
+            return actions  # the answer leaves first; its silence afterwards is what hangs it up
+        self._roles[peer] = entered.role
+        event: Event | None = ev.OwnerEntered(peer)
+        if entered.role is Role.NODE:
+            event = ev.NodeEntered(peer, entered.report, entered.addresses) if entered.report else None
+        if event is not None:
+            actions += self._route(self.dispatcher.handle(event, now), now)
+        return actions
+
+    def _invite(self, peer: NodeId, ask: AskInvite, now: Instant) -> list[Action]:
+        if not self.registrar.is_operator(peer):
+            refusal = Invited(request=ask.request, token=b"", reason="only the fleet's operator invites")
+            return self.office.post([Mail(peer, refusal)], now)
+        token, writes = self.registrar.invite(ask.role)
+        reason = "" if token else "too many invitations are open"
+        answer = Mail(peer, Invited(request=ask.request, token=token, reason=reason))
+        return [Persist(writes), *self.office.post([answer], now)] if writes else self.office.post([answer], now)
+
+    def _drop(self, peer: NodeId) -> list[Action]:
+        self.registrar.departed(peer)
+        self._observed.pop(peer, None)
+        return self.office.forget(peer)
+
+    def _route(self, outputs: Sequence[Action | Mail], now: Instant) -> list[Action]:
+        actions: list[Action] = [output for output in outputs if isinstance(output, Action)]
+        mails = [output for output in outputs if isinstance(output, Mail)]
+        if mails:
+            actions += self.office.post(mails, now)
+        return actions
+
+
+def restore(
+    party: OrchestratorParty,
+    members: Iterable[tuple[str, bytes, bytes]],
+    jobs: Iterable[bytes],
+    inputs: Iterable[tuple[bytes, int]],
+    results: Iterable[tuple[bytes, bytes]],
+    now: Instant,
+) -> None:
+    """Rebuild a party from its store: (table, key, value) of members and invites, then jobs, input sizes, results."""
+    for table, key, value in members:
+        party.registrar.restore(table, key, value)
+    for value in jobs:
+        party.dispatcher.restore_job(value, now)
+    for key, size in inputs:
+        party.dispatcher.restore_input(key, size)
+    for key, value in results:
+        party.dispatcher.restore_result(key, value)
+    party.dispatcher.restored(now)
+
+
+TABLES = (META, MEMBERS, INVITES, JOBS, INPUTS, RESULTS)

@@ -1,0 +1,1 @@
+"""The jobs family: submitter (owner), dispatcher (orchestrator), worker (node). docs/specs/job.md numbers the steps."""

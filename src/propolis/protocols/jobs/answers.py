@@ -1,0 +1,99 @@
+"""What the orchestrator tells people: rows of jobs and nodes, and why a job waits. Reads the dispatcher, changes nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from propolis.decisions import admission
+from propolis.messages import jobs as say
+from propolis.protocols.jobs.book import Job, Node, Phase
+from propolis.terms.identity import NodeId
+from propolis.terms.time import Instant
+
+if TYPE_CHECKING:
+    from propolis.protocols.jobs.dispatcher import Dispatcher
+
+MAX_ROWS = 1000
+
+
+def answer(book: Dispatcher, peer: NodeId, ask: say.Ask, job: Job | None, now: Instant) -> tuple[say.Answer, say.Rows]:
+    """Return the answer to one question and its rows; owners see their own jobs only."""
+    match ask.what:
+        case "jobs":
+            jobs = [j for j in book.jobs.values() if j.owner == peer]
+            return _cut(ask, len(jobs)), say.Rows(jobs=tuple(job_row(j, now) for j in jobs[-MAX_ROWS:]))
+        case "nodes":
+            nodes = list(book.nodes.values())
+            return _cut(ask, len(nodes)), say.Rows(nodes=tuple(node_row(n) for n in nodes[:MAX_ROWS]))
+        case "explain" if job is not None:
+            rows = say.Rows(
+                jobs=(job_row(job, now),),
+                verdicts=tuple(verdict(book, job, node) for node in list(book.nodes.values())[:MAX_ROWS]),
+                events=tuple(job.events),
+            )
+            return _cut(ask, len(book.nodes)), rows
+        case _:
+            return say.Answer(request=ask.request, reason="no such job of yours, or no such question"), say.Rows()
+
+
+def _cut(ask: say.Ask, total: int) -> say.Answer:
+    return say.Answer(request=ask.request, total=total)
+
+
+def job_row(job: Job, now: Instant) -> say.JobRow:
+    """Return the job's line."""
+    return say.JobRow(
+        job=job.id,
+        name=job.spec.name,
+        kind=job.spec.kind,
+        state=job.state,
+        privacy=job.spec.requirement.keyword,
+        tasks=job.spec.tasks,
+        finished=job.finished.count,
+        failed=job.failed,
+        reason=job.reason[:900],
+        age=now - job.born,
+    )
+
+
+def node_row(node: Node) -> say.NodeRow:
+    """Return the node's line."""
+    state = "suspect" if node.suspect else "up" if node.up else "down"
+    address = node.addresses[0] if node.addresses else ""
+    return say.NodeRow(node=node.id, report=node.report, state=state, busy=len(node.guests), address=address)
+
+
+def verdict(book: Dispatcher, job: Job, node: Node) -> say.Verdict:
+    """Return why the node does or does not run the job."""
+    reasons = admission.refusals(job.spec, node.report)
+    if node.id in job.barred:
+        reasons.append(job.barred[node.id])
+    elif node.id in job.strikes:
+        reasons.append(f"rests after: {job.strikes[node.id].reason}")
+    if not node.up:
+        reasons.append("it is not connected")
+    return say.Verdict(
+        node=node.id, name=node.report.name, admitted=not reasons, reasons=tuple(r[:900] for r in reasons)
+    )
+
+
+def waiting(book: Dispatcher, job: Job) -> str:
+    """Return in one sentence why a pending job does not run now."""
+    if job.owner not in book.owners:
+        return "its owner's client is not connected, and only it releases keys"
+    if not job.has_program:
+        return "its program is on the way"
+    if not job.stored.count:
+        return "no input has arrived yet"
+    up = [node for node in book.nodes.values() if node.up]
+    if not up:
+        return "no node is connected"
+    verdicts = [verdict(book, job, node) for node in up]
+    refused = [v for v in verdicts if not v.admitted]
+    if len(refused) == len(up):
+        common = Counter(reason for v in refused for reason in v.reasons).most_common(2)
+        return f"none of {len(up)} nodes may run it: " + "; ".join(reason for reason, _ in common)
+    if any(book.guests[g].phase is not Phase.SERVING for g in job.guests):
+        return "its guests are starting"
+    return "every node that may run it is busy"

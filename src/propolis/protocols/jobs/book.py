@@ -1,0 +1,151 @@
+"""The dispatcher's records: jobs, guests and nodes, with what is kept of each in the store."""
+
+from array import array
+from collections import deque
+from enum import StrEnum
+
+import msgspec
+
+from propolis.messages.jobs import TaskResult
+from propolis.protocols.jobs.bits import Bits
+from propolis.terms.capability import CapabilityReport
+from propolis.terms.identity import AttemptId, BlobId, GuestId, JobId, NodeId
+from propolis.terms.job import JobSpec, JobState
+from propolis.terms.time import Instant
+
+JOBS = "jobs"  # job -> JobRow
+INPUTS = "inputs"  # job + index -> sealed input
+RESULTS = "results"  # job + index -> KeptResult
+OUTPUTS = "outputs"  # job + index -> sealed result, until the owner has it
+
+MAX_EVENTS = 200
+
+
+class KeptJob(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What the store keeps of a job."""
+
+    spec: JobSpec
+    owner: bytes
+    state: JobState
+    reason: str = ""
+
+
+class KeptResult(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What the store keeps of a finished task. `size` in bytes of the sealed result; `taken` = the owner has it."""
+
+    item: TaskResult
+    size: int
+    taken: bool = False
+
+
+class Phase(StrEnum):
+    """Where a guest stands."""
+
+    STARTING = "starting"
+    OFFERED = "offered"  # its receipt waits for the owner
+    GRANTED = "granted"
+    SERVING = "serving"
+
+
+class Guest:
+    """One guest as the dispatcher sees it."""
+
+    __slots__ = ("id", "job", "node", "outstanding", "pace", "phase", "receipt", "signature")
+
+    def __init__(self, guest: GuestId, job: JobId, node: NodeId) -> None:
+        self.id = guest
+        self.job = job
+        self.node = node
+        self.phase = Phase.STARTING
+        self.outstanding: dict[AttemptId, int] = {}
+        self.pace = 0.0  # milliseconds per task, smoothed; 0 = unknown
+        self.receipt = b""
+        self.signature = b""
+
+
+class Node:
+    """One node as the dispatcher sees it."""
+
+    __slots__ = ("addresses", "guests", "holds", "id", "report", "suspect", "up")
+
+    def __init__(self, node: NodeId, report: CapabilityReport, addresses: tuple[str, ...]) -> None:
+        self.id = node
+        self.report = report
+        self.addresses = addresses
+        self.up = True
+        self.suspect = False
+        self.guests: set[GuestId] = set()
+        self.holds: set[BlobId] = set()
+
+    @property
+    def free(self) -> int:
+        """Guest slots free."""
+        return max(0, self.report.slots - len(self.guests))
+
+
+class Strike(msgspec.Struct):
+    """Guests of one job that failed to start on one node: how many, why, and until when it rests."""
+
+    count: int
+    reason: str
+    until: Instant
+
+
+class Job:
+    """One job as the dispatcher sees it."""
+
+    def __init__(self, spec: JobSpec, owner: NodeId, now: Instant) -> None:
+        self.spec = spec
+        self.owner = owner
+        self.state = JobState.PENDING
+        self.reason = ""
+        self.born = now
+        self.has_program = False
+        self.fetching = False
+        self.stored = Bits(spec.tasks)
+        self.finished = Bits(spec.tasks)
+        self.sizes = array("I", bytes(4 * spec.tasks))  # sealed input sizes
+        self.pending: deque[int] = deque()  # stored and not running; may hold stale indices, skipped when popped
+        self.running: dict[int, AttemptId] = {}
+        self.untaken: dict[int, KeptResult] = {}
+        self.failed = 0
+        self.guests: set[GuestId] = set()
+        self.blamed: dict[int, int] = {}  # index -> faults when run alone; presence = run it alone
+        self.strikes: dict[NodeId, Strike] = {}
+        self.barred: dict[NodeId, str] = {}
+        self.events: deque[str] = deque(maxlen=MAX_EVENTS)
+        self.progress_due: Instant | None = None
+
+    @property
+    def id(self) -> JobId:
+        """The job's id."""
+        return self.spec.id
+
+    @property
+    def live(self) -> bool:
+        """Whether there is anything left to do."""
+        return self.state in (JobState.PENDING, JobState.RUNNING)
+
+    @property
+    def remaining(self) -> int:
+        """Tasks not finished."""
+        return self.spec.tasks - self.finished.count
+
+    def next_pending(self) -> int | None:
+        """Return the next index to run, without taking it; drops stale ones."""
+        while self.pending:
+            index = self.pending[0]
+            if index in self.finished or index in self.running:
+                self.pending.popleft()
+            else:
+                return index
+        return None
+
+    def kept(self) -> KeptJob:
+        """Return what the store keeps."""
+        return KeptJob(spec=self.spec, owner=self.owner, state=self.state, reason=self.reason[:500])
+
+
+def task_key(job: JobId, index: int) -> bytes:
+    """Return the row key of one task."""
+    return job + index.to_bytes(4, "big")

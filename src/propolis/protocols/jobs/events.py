@@ -1,0 +1,206 @@
+"""What a party tells the machines of the jobs family, and the work they ask for."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from propolis.messages.envelope import Message, Segment
+from propolis.messages.jobs import TaskResult
+from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
+from propolis.protocols.machine import Action, BodyPart, Event, Work
+from propolis.terms.capability import CapabilityReport
+from propolis.terms.contact import Contact
+from propolis.terms.identity import GuestId, JobId, NodeId
+from propolis.terms.job import BlobRef, JobSpec
+from propolis.terms.placement import Problem
+
+
+class NodeEntered(Event, frozen=True):
+    """A node is in (again): whatever it ran before is forgotten until it says Resume."""
+
+    node: NodeId
+    report: CapabilityReport
+    addresses: tuple[str, ...] = ()
+
+
+class NodeSuspected(Event, frozen=True):
+    """A node is silent: give it nothing new."""
+
+    node: NodeId
+
+
+class NodeLost(Event, frozen=True):
+    """A node is gone, with its guests."""
+
+    node: NodeId
+
+
+class OwnerEntered(Event, frozen=True):
+    """An owner's client is connected."""
+
+    owner: NodeId
+
+
+class OwnerLost(Event, frozen=True):
+    """An owner's client is gone; its jobs go on as far as they can without it."""
+
+    owner: NodeId
+
+
+class Said(Event, frozen=True):
+    """A member's message, once and in order."""
+
+    peer: NodeId
+    message: Message
+    body: tuple[Segment, ...] = ()
+
+
+class DiskFilled(Event, frozen=True):
+    """`full` = the journal has no room: take no new work until it has."""
+
+    full: bool
+
+
+# -- work asked of the orchestrator's world
+
+
+class Solve(Work, frozen=True):
+    """Answered by WorkDone(result=Placement)."""
+
+    problem: Problem
+
+
+class FetchProgram(Work, frozen=True):
+    """Get a sealed program from the holders into our blob store; WorkDone when it is whole."""
+
+    program: BlobRef
+    holders: tuple[Contact, ...]
+
+
+class DropProgram(Action, frozen=True):
+    """Forget a sealed program."""
+
+    program: BlobRef
+
+
+# -- work asked of a node's world
+
+
+class StartGuest(Work, frozen=True):
+    """Start a guest; WorkDone(result=Started)."""
+
+    order: GuestOrder
+
+
+class Started(msgspec.Struct, frozen=True):
+    """A guest's receipt: the exact bytes and the node's signature over them."""
+
+    receipt: bytes
+    signature: bytes
+
+
+class GrantGuest(Work, frozen=True):
+    """Hand a guest its grant and program; WorkDone when it serves."""
+
+    guest: GuestId
+    sealed: bytes
+    program: BlobRef
+
+
+class FeedGuest(Action, frozen=True):
+    """Queue sealed inputs; answered by GuestReported and, at its end, GuestEnded."""
+
+    guest: GuestId
+    inputs: tuple[TaskInput, ...]
+
+
+class KillGuest(Action, frozen=True):
+    """End a guest for certain; no answer."""
+
+    guest: GuestId
+
+
+class GuestReported(Event, frozen=True):
+    """A guest finished some tasks."""
+
+    guest: GuestId
+    outputs: tuple[TaskOutput, ...]
+
+
+class GuestEnded(Event, frozen=True):
+    """A guest is gone by itself or by a limit."""
+
+    guest: GuestId
+    code: str
+    reason: str
+
+
+# -- work asked of an owner's world
+
+
+class SealGrant(Work, frozen=True):
+    """Seal the job's roots to a guest's key in the owner's key home; WorkDone(result=bytes)."""
+
+    job: JobId
+    guest: GuestId
+    guest_key: bytes
+
+
+class OpenResults(Work, frozen=True):
+    """Open sealed results; WorkDone(result=list[bool]): which of them opened and were handed to the client."""
+
+    job: JobId
+    items: tuple[TaskResult, ...]
+    sealed: tuple[Segment, ...]
+
+
+# -- what an owner's client asks of its party
+
+
+class Connected(Event, frozen=True):
+    """We are inside the fleet, with a fresh session."""
+
+
+class Disconnected(Event, frozen=True):
+    """The session with the orchestrator is over; `unsent` = messages it never took."""
+
+    unsent: tuple[tuple[Message, tuple[BodyPart, ...]], ...] = ()
+
+
+class SubmitAsked(Event, frozen=True):
+    """Submit a job whose sealed inputs are in the owner's store; `sizes` in bytes per index."""
+
+    spec: JobSpec
+    sizes: Sequence[int]
+    finished: bytes = b""
+
+
+class StopAsked(Event, frozen=True):
+    """Stop a job."""
+
+    job: JobId
+
+
+class QuestionAsked(Event, frozen=True):
+    """Ask the orchestrator; answered by Tell(Answered)."""
+
+    ticket: int
+    what: str
+    job: bytes = b""
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """Note to the client: the answer to a question."""
+
+    ticket: int
+    rows: Any
+    total: int
+    reason: str
+
+
+class JobMoved(msgspec.Struct, frozen=True):
+    """Note to the client: where a job stands (a Progress message), or that it was refused or accepted."""
+
+    job: JobId
+    message: Message

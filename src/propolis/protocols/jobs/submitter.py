@@ -1,0 +1,294 @@
+"""The owner's side of jobs: uploads sealed inputs, releases keys to guests that satisfy the requirement, takes results once.
+
+It keeps no plaintext and no key: sealing and opening are work asked of the owner's key home. Everything it needs to go on
+after the client was closed is in the owner's store and in the orchestrator's Accepted answer.
+"""
+
+import msgspec
+
+from propolis.crypto import identity
+from propolis.decisions import admission
+from propolis.messages import codec
+from propolis.messages import jobs as say
+from propolis.messages.envelope import Message, Segment
+from propolis.ports.store import Put
+from propolis.protocols.jobs import events as ev
+from propolis.protocols.jobs.bits import Bits
+from propolis.protocols.jobs.book import INPUTS, RESULTS, KeptResult, task_key
+from propolis.protocols.machine import Action, BodyPart, Event, FromStore, Mail, Persist, Tell, WorkDone, WorkFailed
+from propolis.terms.contact import Contact
+from propolis.terms.errors import MalformedMessage, ReleaseDenied, SealBroken
+from propolis.terms.identity import GuestId, JobId, NodeId
+from propolis.terms.job import JobSpec, Receipt
+from propolis.terms.time import Instant
+
+OUTPUTS = "outputs"
+UPLOAD_BYTES = 8 * 1024 * 1024
+BATCH_BYTES = 4 * 1024 * 1024
+BATCH_TASKS = 512
+Output = Action | Mail
+
+
+class _Job:
+    """One job of ours."""
+
+    def __init__(self, spec: JobSpec, sizes: list[int], finished: Bits) -> None:
+        self.spec = spec
+        self.sizes = sizes
+        self.finished = finished  # results safe in our store
+        self.stored: Bits | None = None  # inputs safe with the orchestrator; None = it has not answered yet
+        self.flying: dict[int, int] = {}  # index -> bytes sent and not yet stored
+        self.cursor = 0
+        self.opening: set[int] = set()
+        self.ended = False
+
+
+class _Sealing(msgspec.Struct, frozen=True):
+    job: JobId
+    guest: GuestId
+
+
+class _Opening(msgspec.Struct, frozen=True):
+    job: JobId
+    items: tuple[say.TaskResult, ...]
+    sealed: tuple[Segment, ...]
+
+
+class Submitter:
+    """The jobs of one owner."""
+
+    def __init__(self, orchestrator: Contact) -> None:
+        self._orchestrator = orchestrator
+        self._jobs: dict[JobId, _Job] = {}
+        self._work: dict[int, _Sealing | _Opening] = {}
+        self._next_ticket = 1
+        self._inside = False
+        self._questions: dict[int, ev.QuestionAsked] = {}
+        self._out: list[Output] = []
+
+    def handle(self, event: Event, now: Instant) -> list[Output]:
+        """Take one event; return actions and mails."""
+        match event:
+            case ev.Connected():
+                self._connected()
+            case ev.Disconnected():
+                self._inside = False
+            case ev.Said(message=message, body=body):
+                self._said(message, body)
+            case ev.SubmitAsked(spec=spec, sizes=sizes, finished=finished):
+                known = Bits(spec.tasks, finished) if finished else Bits(spec.tasks)
+                self._jobs[spec.id] = _Job(spec, list(sizes), known)
+                self._submit(spec)
+            case ev.StopAsked(job=job):
+                self._say(say.Stop(job=job))
+            case ev.QuestionAsked(ticket=ticket):
+                self._questions[ticket] = event
+                self._ask(event)
+            case WorkDone(ticket=ticket, result=result):
+                self._work_done(ticket, result)
+            case WorkFailed(ticket=ticket, code=code, reason=reason):
+                self._work_failed(ticket, code, reason)
+            case _:
+                pass
+        out, self._out = self._out, []
+        return out
+
+    def deadline(self) -> Instant | None:
+        """Nothing here waits for time; the link and the member do."""
+        return None
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        for job in self._jobs.values():
+            assert not any(index in job.finished for index in job.opening)
+            assert sum(job.flying.values()) <= UPLOAD_BYTES + BATCH_BYTES + max(job.sizes, default=0)
+
+    # -- session
+
+    def _connected(self) -> None:
+        self._inside = True
+        for job in self._jobs.values():
+            job.stored, job.cursor = None, 0
+            job.flying.clear()
+            if not job.ended:
+                self._submit(job.spec)
+        for question in self._questions.values():
+            self._ask(question)
+
+    def _submit(self, spec: JobSpec) -> None:
+        if self._inside:
+            self._say(say.Submit(spec=spec))
+
+    def _ask(self, question: ev.QuestionAsked) -> None:
+        if self._inside:
+            self._say(say.Ask(request=question.ticket, what=question.what, job=question.job))
+
+    # -- messages
+
+    def _said(self, message: Message, body: tuple[Segment, ...]) -> None:
+        match message:
+            case say.Accepted(job=job):
+                self._accepted(JobId(job), body)
+            case say.Refused(job=job):
+                if JobId(job) in self._jobs:
+                    self._jobs[JobId(job)].ended = True
+                    self._tell(JobId(job), message)
+            case say.Stored():
+                self._stored(message)
+            case say.GrantWanted():
+                self._grant_wanted(message)
+            case say.Results():
+                self._results(message, body)
+            case say.Progress(job=job):
+                if JobId(job) in self._jobs:
+                    self._tell(JobId(job), message)
+            case say.Answer():
+                self._answered(message, body)
+            case _:
+                pass
+
+    def _accepted(self, job_id: JobId, body: tuple[Segment, ...]) -> None:
+        job = self._jobs.get(job_id)
+        if job is None or len(body) != 2:
+            return
+        try:
+            job.stored = Bits(job.spec.tasks, body[0])
+        except MalformedMessage:
+            return  # an orchestrator that cannot count gets no inputs
+        self._tell(job_id, say.Accepted(job=job_id))
+        self._upload(job)
+
+    def _upload(self, job: _Job) -> None:
+        """Keep a window of sealed inputs on the way."""
+        while job.stored is not None and job.cursor < job.spec.tasks and sum(job.flying.values()) < UPLOAD_BYTES:
+            batch: list[int] = []
+            size = 0
+            while job.cursor < job.spec.tasks and len(batch) < BATCH_TASKS and size < BATCH_BYTES:
+                index = job.cursor
+                job.cursor += 1
+                if index not in job.stored and index not in job.finished:
+                    batch.append(index)
+                    size += job.sizes[index]
+            if batch:
+                job.flying.update((index, job.sizes[index]) for index in batch)
+                parts = tuple(FromStore(INPUTS, task_key(job.spec.id, index), job.sizes[index]) for index in batch)
+                self._say(say.PutInputs(job=job.spec.id, indices=tuple(batch)), parts)
+
+    def _stored(self, message: say.Stored) -> None:
+        job = self._jobs.get(JobId(message.job))
+        if job is None or job.stored is None:
+            return
+        for index in message.indices:
+            if job.flying.pop(index, None) is not None:
+                job.stored.add(index)
+        self._upload(job)
+
+    # -- keys (docs/specs/job.md, step 6): the last gate before a key leaves, and it is ours
+
+    def _grant_wanted(self, message: say.GrantWanted) -> None:
+        job = self._jobs.get(JobId(message.job))
+        if job is None:
+            return
+        try:
+            receipt: Receipt = codec.decode(message.receipt, Receipt)
+            identity.verify(receipt.node_id, identity.RECEIPT, message.receipt, message.signature)
+        except (MalformedMessage, SealBroken):
+            return  # not a receipt: there is nobody to answer
+        reasons = admission.lacking(job.spec.requirement, receipt.isolation)
+        if receipt.job != job.spec.job:
+            reasons.append("the receipt is for another job")
+        if reasons:
+            self._deny(receipt, message.job, "; ".join(reasons))
+            return
+        ticket = self._ticket(_Sealing(job.spec.id, receipt.guest_id))
+        self._out.append(ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key))
+
+    def _deny(self, receipt: Receipt, job: bytes, reason: str) -> None:
+        self._say(say.Denied(job=job, guest=receipt.guest, reason=f"{ReleaseDenied.code}: {reason}"[:900]))
+
+    # -- results
+
+    def _results(self, message: say.Results, body: tuple[Segment, ...]) -> None:
+        job = self._jobs.get(JobId(message.job))
+        if job is None or len(body) != len(message.items):
+            return
+        again = tuple(
+            item.index for item in message.items if item.index < job.spec.tasks and item.index in job.finished
+        )
+        if again:  # our Taken was lost with a session
+            self._say(say.Taken(job=message.job, indices=again))
+        fresh = [
+            (item, bytes(sealed))
+            for item, sealed in zip(message.items, body, strict=True)
+            if item.index < job.spec.tasks and item.index not in job.finished and item.index not in job.opening
+        ]
+        if fresh:
+            job.opening.update(item.index for item, _ in fresh)
+            items, sealed = tuple(item for item, _ in fresh), tuple(part for _, part in fresh)
+            self._out.append(
+                ev.OpenResults(self._ticket(_Opening(job.spec.id, items, sealed)), job.spec.id, items, sealed)
+            )
+
+    def _opened(self, opening: _Opening, verdicts: list[bool]) -> None:
+        job = self._jobs.get(opening.job)
+        if job is None:
+            return
+        taken: list[int] = []
+        writes: list[Put] = []
+        for item, sealed, good in zip(opening.items, opening.sealed, verdicts, strict=True):
+            job.opening.discard(item.index)
+            if not good:
+                self._say(say.Rejected(job=job.spec.id, index=item.index, attempt=item.attempt))
+            elif job.finished.add(item.index):
+                taken.append(item.index)
+                key = task_key(job.spec.id, item.index)
+                writes.append(Put(RESULTS, key, codec.encode(KeptResult(item=item, size=len(sealed)))))
+                writes.append(Put(OUTPUTS, key, sealed))
+        if taken:
+            self._out.append(Persist(tuple(writes)))
+            self._say(say.Taken(job=job.spec.id, indices=tuple(taken)))
+        job.ended = job.finished.full
+
+    def _answered(self, message: say.Answer, body: tuple[Segment, ...]) -> None:
+        question = self._questions.pop(message.request, None)
+        if question is None:
+            return
+        try:
+            rows: say.Rows = codec.decode(body[0], say.Rows) if body else say.Rows()
+        except MalformedMessage as error:
+            self._out.append(Tell(ev.Answered(question.ticket, say.Rows(), 0, str(error))))
+            return
+        self._out.append(Tell(ev.Answered(question.ticket, rows, message.total, message.reason)))
+
+    # -- work
+
+    def _work_done(self, ticket: int, result: object) -> None:
+        work = self._work.pop(ticket, None)
+        if isinstance(work, _Sealing) and isinstance(result, bytes):
+            self._say(say.Grant(job=work.job, guest=work.guest, sealed=result))
+        elif isinstance(work, _Opening) and isinstance(result, list):
+            self._opened(work, result)
+
+    def _work_failed(self, ticket: int, code: str, reason: str) -> None:
+        work = self._work.pop(ticket, None)
+        if isinstance(work, _Sealing):
+            self._say(say.Denied(job=work.job, guest=work.guest, reason=f"{code}: {reason}"[:900]))
+        elif isinstance(work, _Opening):
+            self._opened(work, [False] * len(work.items))
+
+    # -- small
+
+    @property
+    def _peer(self) -> NodeId:
+        return self._orchestrator.id
+
+    def _ticket(self, work: _Sealing | _Opening) -> int:
+        self._next_ticket += 1
+        self._work[self._next_ticket] = work
+        return self._next_ticket
+
+    def _say(self, message: Message, parts: tuple[BodyPart, ...] = ()) -> None:
+        self._out.append(Mail(self._peer, message, parts))
+
+    def _tell(self, job: JobId, message: Message) -> None:
+        self._out.append(Tell(ev.JobMoved(job, message)))

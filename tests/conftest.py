@@ -1,0 +1,6 @@
+"""Put each test folder's own helper modules on the path."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "unit" / "parties"))
