@@ -7,7 +7,8 @@ from propolis.ports.store import Put
 from propolis.ports.world import Entropy
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS
-from propolis.protocols.jobs.dispatcher import Dispatcher, DispatcherConfig
+from propolis.protocols.jobs.desk import DispatcherConfig
+from propolis.protocols.jobs.dispatcher import Dispatcher
 from propolis.protocols.link.link import LinkConfig
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened, Suspected
 from propolis.protocols.machine import (

@@ -95,7 +95,7 @@ def test_a_job_runs_to_its_end():
     exactly_once(pump, 50)
     pump.run(pump.now + 1)
     assert state(pump).state is JobState.DONE
-    assert not pump.parties[ORCH].dispatcher.guests
+    assert not pump.parties[ORCH].dispatcher.desk.guests
 
 
 def test_node_killed_mid_task():

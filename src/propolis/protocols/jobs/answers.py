@@ -1,38 +1,33 @@
 """What the orchestrator tells people: rows of jobs and nodes, and why a job waits. Reads the dispatcher, changes nothing."""
 
-from __future__ import annotations
-
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from propolis.decisions import admission
 from propolis.messages import jobs as say
 from propolis.protocols.jobs.book import Job, Node, Phase
+from propolis.protocols.jobs.desk import Desk
 from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant
-
-if TYPE_CHECKING:
-    from propolis.protocols.jobs.dispatcher import Dispatcher
 
 MAX_ROWS = 1000
 
 
-def answer(book: Dispatcher, peer: NodeId, ask: say.Ask, job: Job | None, now: Instant) -> tuple[say.Answer, say.Rows]:
+def answer(desk: Desk, peer: NodeId, ask: say.Ask, job: Job | None, now: Instant) -> tuple[say.Answer, say.Rows]:
     """Return the answer to one question and its rows; owners see their own jobs only."""
     match ask.what:
         case "jobs":
-            jobs = [j for j in book.jobs.values() if j.owner == peer]
+            jobs = [j for j in desk.jobs.values() if j.owner == peer]
             return _cut(ask, len(jobs)), say.Rows(jobs=tuple(job_row(j, now) for j in jobs[-MAX_ROWS:]))
         case "nodes":
-            nodes = list(book.nodes.values())
+            nodes = list(desk.nodes.values())
             return _cut(ask, len(nodes)), say.Rows(nodes=tuple(node_row(n) for n in nodes[:MAX_ROWS]))
         case "explain" if job is not None:
             rows = say.Rows(
                 jobs=(job_row(job, now),),
-                verdicts=tuple(verdict(book, job, node) for node in list(book.nodes.values())[:MAX_ROWS]),
+                verdicts=tuple(verdict(desk, job, node) for node in list(desk.nodes.values())[:MAX_ROWS]),
                 events=tuple(job.events),
             )
-            return _cut(ask, len(book.nodes)), rows
+            return _cut(ask, len(desk.nodes)), rows
         case _:
             return say.Answer(request=ask.request, reason="no such job of yours, or no such question"), say.Rows()
 
@@ -64,7 +59,7 @@ def node_row(node: Node) -> say.NodeRow:
     return say.NodeRow(node=node.id, report=node.report, state=state, busy=len(node.guests), address=address)
 
 
-def verdict(book: Dispatcher, job: Job, node: Node) -> say.Verdict:
+def verdict(desk: Desk, job: Job, node: Node) -> say.Verdict:
     """Return why the node does or does not run the job."""
     reasons = admission.refusals(job.spec, node.report)
     if node.id in job.barred:
@@ -78,22 +73,22 @@ def verdict(book: Dispatcher, job: Job, node: Node) -> say.Verdict:
     )
 
 
-def waiting(book: Dispatcher, job: Job) -> str:
+def waiting(desk: Desk, job: Job) -> str:
     """Return in one sentence why a pending job does not run now."""
-    if job.owner not in book.owners:
+    if job.owner not in desk.owners:
         return "its owner's client is not connected, and only it releases keys"
     if not job.has_program:
         return "its program is on the way"
     if not job.stored.count:
         return "no input has arrived yet"
-    up = [node for node in book.nodes.values() if node.up]
+    up = [node for node in desk.nodes.values() if node.up]
     if not up:
         return "no node is connected"
-    verdicts = [verdict(book, job, node) for node in up]
+    verdicts = [verdict(desk, job, node) for node in up]
     refused = [v for v in verdicts if not v.admitted]
     if len(refused) == len(up):
         common = Counter(reason for v in refused for reason in v.reasons).most_common(2)
         return f"none of {len(up)} nodes may run it: " + "; ".join(reason for reason, _ in common)
-    if any(book.guests[g].phase is not Phase.SERVING for g in job.guests):
+    if any(desk.guests[g].phase is not Phase.SERVING for g in job.guests):
         return "its guests are starting"
     return "every node that may run it is busy"

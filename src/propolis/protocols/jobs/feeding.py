@@ -1,30 +1,39 @@
 """How much work a guest is given at a time: enough to keep it busy for a moment, so little that nobody waits for it."""
 
-from typing import Protocol
-
-from propolis.protocols.jobs.book import Guest, Job
+from propolis.messages import jobs as say
+from propolis.protocols.jobs import ledger
+from propolis.protocols.jobs.book import INPUTS, Guest, Job, Phase, task_key
+from propolis.protocols.jobs.desk import Desk, DispatcherConfig
+from propolis.protocols.machine import FromStore
+from propolis.terms.job import JobState
+from propolis.terms.time import Instant
 
 FIRST_DEPTH = 2
 SMOOTHING = 0.3
 
 
-class Depths(Protocol):
-    """The part of the dispatcher's configuration that feeding reads."""
+def feed(desk: Desk, job: Job, now: Instant) -> None:
+    """Give the job's serving guests what they have room for."""
+    if not job.live:
+        return
+    serving = [guest for guest in desk.guests_of(job) if guest.phase is Phase.SERVING and guest.id not in desk.leaving]
+    for guest in serving:
+        if not desk.nodes[guest.node].suspect:
+            indices = next_batch(job, guest, len(serving), desk.config)
+            if indices:
+                _run(desk, job, guest, indices)
+    if job.state is JobState.PENDING and serving:
+        job.state, job.reason = JobState.RUNNING, ""
+        ledger.progress(desk, job, now)
 
-    @property
-    def batch_bytes(self) -> int:
-        """Bytes of sealed input per message."""
-        ...
 
-    @property
-    def batch_tasks(self) -> int:
-        """Tasks per guest at a time, at most."""
-        ...
-
-    @property
-    def target_ms(self) -> float:
-        """Milliseconds of work a guest should hold."""
-        ...
+def _run(desk: Desk, job: Job, guest: Guest, indices: list[int]) -> None:
+    attempts = tuple(desk.attempt() for _ in indices)
+    for index, attempt in zip(indices, attempts, strict=True):
+        guest.outstanding[attempt] = index
+        job.running[index] = attempt
+    parts = tuple(FromStore(INPUTS, task_key(job.id, index), job.sizes[index]) for index in indices)
+    desk.say(guest.node, say.RunTasks(job=job.id, guest=guest.id, indices=tuple(indices), attempts=attempts), parts)
 
 
 def smoothed(pace: float, sample: float) -> float:
@@ -33,7 +42,7 @@ def smoothed(pace: float, sample: float) -> float:
     return sample if pace == 0.0 else pace + SMOOTHING * (sample - pace)
 
 
-def depth(job: Job, guest: Guest, serving: int, config: Depths) -> int:
+def depth(job: Job, guest: Guest, serving: int, config: DispatcherConfig) -> int:
     """Return how many tasks the guest may hold: a time's worth, and no more than its fair share of what is left."""
     if guest.pace == 0.0:
         return FIRST_DEPTH
@@ -42,7 +51,7 @@ def depth(job: Job, guest: Guest, serving: int, config: Depths) -> int:
     return max(1, min(worth, share, config.batch_tasks))
 
 
-def next_batch(job: Job, guest: Guest, serving: int, config: Depths) -> list[int]:
+def next_batch(job: Job, guest: Guest, serving: int, config: DispatcherConfig) -> list[int]:
     """Take the indices to send to the guest now; empty when it holds enough. A blamed task travels alone."""
     held = len(guest.outstanding)
     room = depth(job, guest, serving, config) - held

@@ -1,0 +1,131 @@
+"""The dispatcher's desk: all it knows, what it wants said, written and done, and which jobs need a look when the step ends.
+
+The rooms around it (intake, hosting, ledger, feeding, planning) change the desk and never call each other in circles:
+a job that may need tasks is put into `hungry`, a guest that must go into `leaving`, and `settle` in the dispatcher deals
+with both once per event.
+"""
+
+import msgspec
+
+from propolis.messages.envelope import Message
+from propolis.ports.store import Write
+from propolis.ports.world import Entropy
+from propolis.protocols.jobs.book import Guest, Job, Node
+from propolis.protocols.machine import Action, BodyPart, Mail, Persist
+from propolis.terms.identity import AttemptId, GuestId, JobId, NodeId
+from propolis.terms.placement import Problem
+from propolis.terms.time import Instant
+
+Output = Action | Mail
+
+
+class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds and times; seconds, counts, bytes."""
+
+    max_jobs_per_owner: int = 1000
+    max_faults: int = 3
+    boot_grace: float = 2.0
+    progress_every: float = 0.25
+    batch_bytes: int = 4 * 1024 * 1024
+    batch_tasks: int = 512
+    target_ms: float = 200.0
+    strike_rest: float = 0.5
+    max_strikes: int = 5
+    result_batch: int = 256
+
+
+class Desk:
+    """Shared state of the dispatcher's rooms."""
+
+    def __init__(self, entropy: Entropy, boot: int, config: DispatcherConfig) -> None:
+        self.entropy = entropy
+        self.config = config
+        self.jobs: dict[JobId, Job] = {}
+        self.guests: dict[GuestId, Guest] = {}
+        self.nodes: dict[NodeId, Node] = {}
+        self.owners: set[NodeId] = set()
+        self.work: dict[int, JobId | Problem] = {}
+        self.hungry: dict[JobId, None] = {}  # ordered, unlike a set, so that traces repeat
+        self.leaving: dict[GuestId, None] = {}
+        self.dirty = False  # placement may have changed
+        self.disk_full = False
+        self.retry_at: Instant | None = None
+        self.out: list[Output] = []
+        self._last_attempt = boot << 40  # attempts never repeat across restarts
+        self._last_ticket = 0
+
+    # -- what it wants
+
+    def say(self, peer: NodeId, message: Message, parts: tuple[BodyPart, ...] = ()) -> None:
+        """Send a message when the step ends."""
+        self.out.append(Mail(peer, message, parts))
+
+    def write(self, *writes: Write) -> None:
+        """Keep rows before anything of this step leaves."""
+        if writes:
+            self.out.append(Persist(writes))
+
+    def do(self, action: Action) -> None:
+        """Ask for an action."""
+        self.out.append(action)
+
+    def ticket(self, subject: JobId | Problem) -> int:
+        """Return a fresh ticket; its answer is about `subject`."""
+        self._last_ticket += 1
+        self.work[self._last_ticket] = subject
+        return self._last_ticket
+
+    def attempt(self) -> AttemptId:
+        """Return a fresh attempt number."""
+        self._last_attempt += 1
+        return AttemptId(self._last_attempt)
+
+    def retry(self, at: Instant) -> None:
+        """Plan again at `at` or earlier."""
+        self.retry_at = at if self.retry_at is None else min(self.retry_at, at)
+
+    # -- what it knows
+
+    def owned(self, peer: NodeId, job: bytes) -> Job | None:
+        """Return the job if it is the peer's."""
+        found = self.jobs.get(JobId(job))
+        return found if found is not None and found.owner == peer else None
+
+    def guests_of(self, job: Job) -> list[Guest]:
+        """Return the job's guests in a stable order."""
+        return [self.guests[guest] for guest in sorted(job.guests)]
+
+    def wanted(self, job: Job) -> int:
+        """Return how many more guests the job could use now."""
+        if not job.live or not job.has_program or job.owner not in self.owners:
+            return 0
+        queued = len(job.pending) + len(job.running)
+        return max(0, min(queued, job.remaining) - len(job.guests))
+
+    # -- guests
+
+    def enrol(self, guest_id: GuestId, job: Job, node: Node) -> Guest:
+        """Note a new guest."""
+        guest = Guest(guest_id, job.id, node.id)
+        self.guests[guest_id] = guest
+        job.guests.add(guest_id)
+        node.guests.add(guest_id)
+        return guest
+
+    def drop(self, guest: Guest) -> None:
+        """Forget a guest; what it worked at goes back to the front of the queue."""
+        job = self.jobs[guest.job]
+        for attempt, index in reversed(guest.outstanding.items()):
+            if job.running.get(index) == attempt:
+                del job.running[index]
+                job.pending.appendleft(index)
+        del self.guests[guest.id]
+        self.leaving.pop(guest.id, None)
+        job.guests.discard(guest.id)
+        self.nodes[guest.node].guests.discard(guest.id)
+        self.hungry[job.id] = None
+        self.dirty = True
+
+    def note(self, job: Job, now: Instant, text: str) -> None:
+        """Write a line into the job's story."""
+        job.events.append(f"{now - job.born:8.2f} s  {text}"[:900])

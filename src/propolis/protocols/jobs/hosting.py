@@ -1,0 +1,146 @@
+"""What nodes say to the dispatcher: guests that start, serve, finish tasks and end; nodes that come, go and resume."""
+
+from propolis.messages import jobs as say
+from propolis.messages.envelope import Segment
+from propolis.protocols.jobs import feeding, intake, ledger
+from propolis.protocols.jobs.book import Guest, Job, Node, Phase, Strike
+from propolis.protocols.jobs.desk import Desk
+from propolis.terms.errors import Overran
+from propolis.terms.identity import AttemptId, GuestId, JobId, NodeId
+from propolis.terms.job import MAX_TASK_BYTES
+from propolis.terms.time import Instant
+
+TASK_FAULTS = ("executor.overran", "executor.crashed")
+
+
+def entered(desk: Desk, node: Node, now: Instant) -> None:
+    """A node is in; what an earlier incarnation of it ran is gone until it says Resume."""
+    if node.id in desk.nodes:
+        lost(desk, node.id, now)
+    desk.nodes[node.id] = node
+    for job in desk.jobs.values():
+        job.strikes.pop(node.id, None)
+    desk.dirty = True
+
+
+def lost(desk: Desk, node_id: NodeId, now: Instant) -> None:
+    """A node is gone: its tasks go elsewhere at once."""
+    node = desk.nodes.get(node_id)
+    if node is None or not node.up:
+        return
+    for guest_id in sorted(node.guests):
+        guest = desk.guests[guest_id]
+        job = desk.jobs[guest.job]
+        desk.note(job, now, f"node {node.report.name} is lost; {len(guest.outstanding)} tasks go elsewhere")
+        desk.drop(guest)
+        ledger.progress(desk, job, now)
+    node.up, node.suspect = False, False
+    node.holds.clear()
+    desk.dirty = True
+
+
+def resume(desk: Desk, peer: NodeId, message: say.Resume) -> None:
+    """Take back guests that outlived a session; close those nobody wants any more (step 9)."""
+    node = desk.nodes.get(peer)
+    if node is None:
+        return
+    unwanted: list[bytes] = []
+    for held in message.guests:
+        job = desk.jobs.get(JobId(held.job))
+        if job is None or not job.live or GuestId(held.guest) in desk.guests or peer in job.barred:
+            unwanted.append(held.guest)
+        else:
+            _adopt(desk, node, job, held)
+    if unwanted:
+        desk.say(peer, say.CloseGuests(guests=tuple(unwanted)))
+    desk.dirty = True
+
+
+def _adopt(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> None:
+    guest = desk.enrol(GuestId(held.guest), job, node)
+    guest.receipt, guest.signature = held.receipt, held.signature
+    guest.phase = Phase.SERVING if held.serving else (Phase.OFFERED if held.receipt else Phase.STARTING)
+    for index, attempt in zip(held.indices, held.attempts, strict=False):
+        if index < job.spec.tasks and index not in job.finished:
+            guest.outstanding[AttemptId(attempt)] = index
+            job.running.setdefault(index, AttemptId(attempt))
+    if guest.phase is Phase.OFFERED:
+        intake.want_grant(desk, job, guest)
+    desk.hungry[job.id] = None
+
+
+def moved(desk: Desk, peer: NodeId, message: say.GuestReady | say.GuestServing | say.GuestGone, now: Instant) -> None:
+    """A guest took a step in its life."""
+    guest = desk.guests.get(GuestId(message.guest))
+    if guest is None or guest.node != peer or guest.job != message.job:
+        return
+    job = desk.jobs[guest.job]
+    match message:
+        case say.GuestReady() if guest.phase is Phase.STARTING:
+            guest.phase, guest.receipt, guest.signature = Phase.OFFERED, message.receipt, message.signature
+            intake.want_grant(desk, job, guest)
+        case say.GuestServing() if guest.phase is Phase.GRANTED:
+            guest.phase = Phase.SERVING
+            job.strikes.pop(guest.node, None)
+            desk.note(job, now, f"guest {guest.id[:4].hex()} serves on {desk.nodes[peer].report.name}")
+            desk.hungry[job.id] = None
+            ledger.progress(desk, job, now)
+        case say.GuestGone():
+            _gone(desk, job, guest, message, now)
+        case _:
+            pass
+
+
+def _gone(desk: Desk, job: Job, guest: Guest, message: say.GuestGone, now: Instant) -> None:
+    name = desk.nodes[guest.node].report.name
+    desk.note(job, now, f"guest {guest.id[:4].hex()} on {name} ended: {message.code} {message.reason}")
+    if guest.phase is not Phase.SERVING:
+        _strike(desk, job, guest.node, f"{message.code}: {message.reason}"[:300], now)
+    elif message.code in TASK_FAULTS and message.culprit is not None:
+        _blame(desk, job, guest, AttemptId(message.culprit), message, now)
+    desk.drop(guest)
+
+
+def _strike(desk: Desk, job: Job, node: NodeId, reason: str, now: Instant) -> None:
+    """A guest did not come to serve: let the node rest for this job, longer each time, then bar it."""
+    strike = job.strikes.setdefault(node, Strike(0, reason, now))
+    strike.count, strike.reason = strike.count + 1, reason
+    strike.until = Instant(now + desk.config.strike_rest * 2.0**strike.count)
+    if strike.count >= desk.config.max_strikes:
+        job.barred[node] = f"{strike.count} guests in a row did not start: {reason}"
+    desk.retry(strike.until)
+
+
+def _blame(desk: Desk, job: Job, guest: Guest, attempt: AttemptId, message: say.GuestGone, now: Instant) -> None:
+    """A guest died at a task. Alone: that task's fault. Among others: suspect it, and run it alone from now on."""
+    index = guest.outstanding.get(attempt)
+    if index is None or index in job.finished:
+        return
+    alone = index in job.blamed and len(guest.outstanding) == 1
+    job.blamed[index] = job.blamed.get(index, 0) + int(alone)
+    if job.blamed[index] >= desk.config.max_faults:
+        guest.outstanding.pop(attempt)
+        item = say.TaskResult(index=index, attempt=attempt, guest=guest.id, node=guest.node, code=message.code)
+        ledger.finish(desk, job, [(item, b"")], now)
+
+
+def tasks_ended(desk: Desk, peer: NodeId, message: say.TasksEnded, body: tuple[Segment, ...], now: Instant) -> None:
+    """Sealed results arrived; only what was asked of this guest counts."""
+    job, guest = desk.jobs.get(JobId(message.job)), desk.guests.get(GuestId(message.guest))
+    count = len(message.indices)
+    if job is None or guest is None or guest.node != peer or guest.job != job.id:
+        return
+    if not 0 < count == len(body) == len(message.attempts):
+        return
+    guest.pace = feeding.smoothed(guest.pace, message.milliseconds / count)
+    desk.nodes[peer].suspect = False
+    ended: list[tuple[say.TaskResult, Segment]] = []
+    for index, attempt, sealed in zip(message.indices, message.attempts, body, strict=True):
+        if guest.outstanding.get(AttemptId(attempt)) != index:
+            continue
+        del guest.outstanding[AttemptId(attempt)]
+        code = Overran.code if len(sealed) > MAX_TASK_BYTES else ""
+        item = say.TaskResult(index=index, attempt=attempt, guest=guest.id, node=peer, code=code)
+        ended.append((item, b"" if code else sealed))
+    ledger.finish(desk, job, ended, now)
+    desk.hungry[job.id] = None

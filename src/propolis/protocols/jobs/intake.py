@@ -1,0 +1,164 @@
+"""What owners say to the dispatcher: submit, upload, release keys, take or reject results, stop."""
+
+import msgspec
+
+from propolis.decisions import admission
+from propolis.messages import codec
+from propolis.messages import jobs as say
+from propolis.messages.envelope import Segment
+from propolis.ports.store import Drop, DropPrefix, Put, Write
+from propolis.protocols.jobs import events as ev
+from propolis.protocols.jobs import ledger
+from propolis.protocols.jobs.book import INPUTS, JOBS, OUTPUTS, RESULTS, Guest, Job, Phase, task_key
+from propolis.protocols.jobs.desk import Desk
+from propolis.protocols.machine import FromStore
+from propolis.terms.contact import Contact
+from propolis.terms.errors import RequirementUnmet, StoreFull
+from propolis.terms.identity import GuestId, NodeId
+from propolis.terms.job import MAX_TASK_BYTES, JobSpec, JobState
+from propolis.terms.time import Instant
+
+
+def submit(desk: Desk, owner: NodeId, spec: JobSpec, now: Instant) -> None:
+    """Keep a new job, refuse one that can never run, or bring a reconnected owner up to date."""
+    known = desk.jobs.get(spec.id)
+    if known is not None:
+        if known.owner != owner or known.spec != spec:
+            desk.say(owner, say.Refused(job=spec.job, code=RequirementUnmet.code, reason="another job has this id"))
+        else:
+            resync(desk, known, now)
+        return
+    if desk.disk_full:
+        desk.say(owner, say.Refused(job=spec.job, code=StoreFull.code, reason="the orchestrator's disk is full"))
+        return
+    reasons = admission.never(spec) + _over_quota(desk, owner)
+    job = Job(spec, owner, now)
+    if reasons:
+        job.state, job.reason = JobState.REFUSED, "; ".join(reasons)[:900]
+        desk.say(owner, say.Refused(job=spec.job, code=RequirementUnmet.code, reason=job.reason))
+    desk.jobs[job.id] = job
+    desk.note(job, now, f"accepted: {spec.kind} of {spec.tasks} tasks" if job.live else f"refused: {job.reason}")
+    desk.write(Put(JOBS, job.id, codec.encode(job.kept())))
+    if job.live:
+        resync(desk, job, now)
+
+
+def _over_quota(desk: Desk, owner: NodeId) -> list[str]:
+    """Make room among the owner's ended jobs; say so when there is none."""
+    mine = [job for job in desk.jobs.values() if job.owner == owner]
+    if len(mine) < desk.config.max_jobs_per_owner:
+        return []
+    ended = [job for job in mine if not job.live and not job.untaken]
+    for job in ended[: max(1, len(ended) // 2)]:
+        forget(desk, job)
+    return [] if ended else [f"you have {len(mine)} unfinished jobs already"]
+
+
+def forget(desk: Desk, job: Job) -> None:
+    """Drop everything kept of an ended job."""
+    del desk.jobs[job.id]
+    desk.write(Drop(JOBS, job.id), *(DropPrefix(table, job.id) for table in (INPUTS, RESULTS, OUTPUTS)))
+    desk.do(ev.DropProgram(job.spec.program))
+
+
+def resync(desk: Desk, job: Job, now: Instant) -> None:
+    """Tell a (re)connected owner everything it may have missed."""
+    desk.say(job.owner, say.Accepted(job=job.id), (job.stored.data(), job.finished.data()))
+    fetch_program(desk, job)
+    for guest in desk.guests_of(job):
+        if guest.phase is Phase.OFFERED:
+            want_grant(desk, job, guest)
+    untaken = sorted(job.untaken.items())
+    ledger.deliver(desk, job, ((kept, FromStore(OUTPUTS, task_key(job.id, i), kept.size)) for i, kept in untaken))
+    ledger.progress(desk, job, now, at_once=True)
+    desk.dirty = True
+
+
+def fetch_program(desk: Desk, job: Job) -> None:
+    """Ask the owner for the sealed program, once at a time."""
+    if job.live and not job.has_program and not job.fetching:
+        job.fetching = True
+        holder = Contact(peer=job.owner, addresses=())
+        desk.do(ev.FetchProgram(desk.ticket(job.id), job.spec.program, (holder,)))
+
+
+def want_grant(desk: Desk, job: Job, guest: Guest) -> None:
+    """Show the owner a guest's receipt (step 5)."""
+    desk.say(job.owner, say.GrantWanted(job=job.id, receipt=guest.receipt, signature=guest.signature))
+
+
+def put_inputs(desk: Desk, peer: NodeId, message: say.PutInputs, body: tuple[Segment, ...]) -> None:
+    """Store sealed inputs and say which are safe."""
+    job = desk.owned(peer, message.job)
+    if job is None or not job.live or len(body) != len(message.indices):
+        return
+    if desk.disk_full:
+        desk.say(peer, say.Refused(job=job.id, code=StoreFull.code, reason="the orchestrator's disk is full"))
+        return
+    writes: list[Write] = []
+    for index, sealed in zip(message.indices, body, strict=True):
+        if index < job.spec.tasks and len(sealed) <= MAX_TASK_BYTES and job.stored.add(index):
+            job.sizes[index] = len(sealed)
+            job.pending.append(index)
+            writes.append(Put(INPUTS, task_key(job.id, index), sealed))
+    desk.write(*writes)
+    kept = tuple(index for index in message.indices if index < job.spec.tasks and index in job.stored)
+    desk.say(peer, say.Stored(job=job.id, indices=kept))
+    desk.dirty = desk.dirty or desk.wanted(job) > 0
+    desk.hungry[job.id] = None
+
+
+def granted(desk: Desk, peer: NodeId, message: say.Grant | say.Denied, now: Instant) -> None:
+    """Pass a sealed grant on, or close a guest that is denied the key (step 6)."""
+    job, guest = desk.owned(peer, message.job), desk.guests.get(GuestId(message.guest))
+    if job is None or guest is None or guest.job != job.id or guest.phase is not Phase.OFFERED:
+        return
+    if isinstance(message, say.Denied):
+        job.barred[guest.node] = f"its owner releases no key to it: {message.reason}"
+        desk.note(job, now, f"key denied to {guest.node[:4].hex()}: {message.reason}")
+        desk.leaving[guest.id] = None
+        return
+    guest.phase = Phase.GRANTED
+    desk.say(guest.node, message)
+
+
+def taken(desk: Desk, peer: NodeId, message: say.Taken) -> None:
+    """Forget the bytes of results that are safe with their owner (step 8)."""
+    job = desk.owned(peer, message.job)
+    if job is None:
+        return
+    for index in message.indices:
+        kept = job.untaken.pop(index, None)
+        if kept is not None:
+            key = task_key(job.id, index)
+            done = msgspec.structs.replace(kept, taken=True)
+            desk.write(Put(RESULTS, key, codec.encode(done)), Drop(OUTPUTS, key), Drop(INPUTS, key))
+
+
+def rejected(desk: Desk, peer: NodeId, message: say.Rejected, now: Instant) -> None:
+    """Run a task again, elsewhere, because its result does not open (step 8)."""
+    job = desk.owned(peer, message.job)
+    kept = job.untaken.get(message.index) if job else None
+    if job is None or kept is None or kept.item.attempt != message.attempt:
+        return
+    node = NodeId(kept.item.node)
+    job.barred[node] = "it sent a result that does not open"
+    desk.note(job, now, f"result {message.index} of {node[:4].hex()} does not open; it runs again elsewhere")
+    del job.untaken[message.index]
+    job.finished.remove(message.index)
+    key = task_key(job.id, message.index)
+    desk.write(Drop(RESULTS, key), Drop(OUTPUTS, key))
+    desk.leaving.update(dict.fromkeys(guest.id for guest in desk.guests_of(job) if guest.node == node))
+    job.pending.appendleft(message.index)
+    if job.state is JobState.DONE:
+        job.state = JobState.PENDING
+        desk.write(Put(JOBS, job.id, codec.encode(job.kept())))
+    desk.dirty = True
+    desk.hungry[job.id] = None
+
+
+def stop(desk: Desk, peer: NodeId, job_id: bytes, now: Instant) -> None:
+    """End a job at its owner's word."""
+    job = desk.owned(peer, job_id)
+    if job is not None and job.live:
+        ledger.end(desk, job, JobState.STOPPED, "stopped by its owner", now)
