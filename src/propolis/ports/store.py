@@ -49,6 +49,14 @@ class Store(Protocol):
         """Return several rows' values, in order."""
         ...
 
+    def sizes(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, int]]:
+        """Yield (key, size of the value in bytes) in key order, without reading values."""
+        ...
+
+    def room(self) -> int:
+        """Return the bytes still free for this store."""
+        ...
+
     def scan(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) in key order."""
         ...

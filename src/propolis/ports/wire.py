@@ -7,7 +7,7 @@ implementation passes `propolis.testing.wire`.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from propolis.terms.contact import Contact as Contact
+from propolis.terms.contact import Contact
 from propolis.terms.identity import NodeId
 
 DIAL_SECONDS = 3.0

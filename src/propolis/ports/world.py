@@ -31,8 +31,12 @@ class KeyHome(Protocol):
         """The public half."""
         ...
 
-    def sign(self, data: bytes) -> bytes:
-        """Return the 64-byte Ed25519 signature."""
+    def sign(self, context: bytes, data: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature over `data` for the purpose `context`."""
+        ...
+
+    def seed_for_wire(self) -> bytes:
+        """Return the 32-byte seed for the carrier's endpoint, which must prove the same identity itself."""
         ...
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from propolis.messages.envelope import Message, Packet, Segment
 from propolis.ports.store import Write
-from propolis.ports.wire import Contact
+from propolis.terms.contact import Contact
 from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant
 

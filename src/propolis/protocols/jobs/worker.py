@@ -101,8 +101,10 @@ class Worker:
         if not self._guests:
             self._say(say.Resume(guests=()))
         for guest in self._guests.values():
-            results = [pair for ended, _ in guest.unsent for pair in zip(ended.attempts, ended.indices, strict=True)]
-            attempts = {**dict(results), **guest.outstanding}
+            attempts: dict[AttemptId, int] = {}
+            for ended, _ in guest.unsent:
+                attempts.update(zip(map(AttemptId, ended.attempts), ended.indices, strict=True))
+            attempts.update(guest.outstanding)
             held = say.HeldGuest(
                 job=guest.spec.id,
                 guest=guest.id,
@@ -287,7 +289,7 @@ class Worker:
     def _work_failed(self, ticket: int, code: str, reason: str) -> None:
         what, subject = self._work.pop(ticket, ("", b""))
         if what == "program":
-            self._programs.pop(BlobId(subject), None)
+            self._programs.pop(BlobId(subject), False)
             for guest in [g for g in self._guests.values() if g.spec.program.blob == subject]:
                 self._kill(guest.id)
                 self._gone(guest.spec, guest.id, code, reason)

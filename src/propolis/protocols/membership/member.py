@@ -9,9 +9,9 @@ from enum import StrEnum
 import msgspec
 
 from propolis.messages.membership import Join, Rejoin, Role, TurnedAway, Welcome
-from propolis.ports.wire import Contact
 from propolis.protocols.machine import Action, Dial
 from propolis.terms.capability import CapabilityReport
+from propolis.terms.contact import Contact
 from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant
 

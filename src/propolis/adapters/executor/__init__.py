@@ -1,0 +1,1 @@
+"""Executors: ways to run a guest on this machine."""

@@ -1,0 +1,190 @@
+"""The profile: the steps that confine this very process, in order. Any failure ends it with exit code 99, never weaker.
+
+Called in a freshly forked, single-threaded child that has not read a byte of any job. Order and traps: the ladder's facts.
+With namespaces the caller becomes process 1 of its own PID namespace; a small parent waits outside and dies with it.
+"""
+
+import os
+import resource
+import signal
+from typing import NoReturn
+
+import msgspec
+
+from propolis.adapters.executor.confine import kernel, landlock, room, seccomp
+from propolis.terms.capability import Isolation, Rung
+
+FAILED = 99
+_MB = 1024 * 1024
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What to do. `uid` 0 = keep ours (we are not root). `memory_mb` = the most any job may be given."""
+
+    rung: Rung
+    uid: int = 0
+    memory_mb: int = 2048
+    tasks: int = 64
+    file_mb: int = 64
+    files: int = 128
+
+
+def confine(profile: Profile) -> Isolation:
+    """Confine this process or end it. Returns what was reached; with namespaces only process 1 returns."""
+    try:
+        return _confine(profile)
+    except OSError as error:
+        _fail(f"{error}")
+
+
+def _fail(why: str) -> NoReturn:
+    os.write(2, f"confinement failed: {why}\n".encode())
+    os._exit(FAILED)
+
+
+def _confine(profile: Profile) -> Isolation:
+    if profile.rung not in (Rung.FLAT, Rung.NAMESPACES):
+        _fail(f"{profile.rung.name} is no profile of the sandbox")
+    os.umask(0o077)
+    os.setsid()
+    privileged = os.geteuid() == 0
+    if privileged and not profile.uid:
+        _fail("a privileged agent must name a uid for the slot")
+    if profile.rung is Rung.NAMESPACES:
+        _namespaces(profile, privileged)
+    elif privileged:
+        _become(profile.uid)
+        _reachable()
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    _limits(profile)
+    if profile.rung is Rung.NAMESPACES:
+        kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    abi = landlock.restrict(_rules(profile))
+    seccomp.install(seccomp.start_program())
+    return Isolation(
+        rung=profile.rung,
+        landlock_abi=abi,
+        filter_hash=seccomp.filter_hash(),
+        own_uid=privileged,
+        memory_mb=profile.memory_mb,
+    )
+
+
+def _become(uid: int) -> None:
+    """Give up root for a uid of the slot's own; nothing of a job was read before this."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1)  # so that our own /proc/self may be written below
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # cleared by the change of credentials
+
+
+def _reachable() -> None:
+    for folder in room.runtime_folders():
+        if not os.access(folder, os.R_OK | os.X_OK):
+            _fail(f"the sandbox's user cannot read {folder}; install propolis where every user can read it")
+
+
+def _namespaces(profile: Profile, privileged: bool) -> None:
+    """Enter a private root and namespaces; return as process 1 of the new PID namespace."""
+    parent = os.getppid()
+    everything = (
+        kernel.CLONE_NEWUSER | kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET
+        | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP
+    )  # fmt: skip
+    if privileged:  # the runtime may lie where only root may look (/root): bind it while we still may
+        kernel.unshare(kernel.CLONE_NEWNS)
+        room.build(profile.uid, profile.uid)
+        _become(profile.uid)
+        kernel.unshare(everything)
+        _map(profile.uid, profile.uid)
+    else:
+        uid, gid = os.getuid(), os.getgid()
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        kernel.unshare(everything)
+        _map(uid, gid)
+        room.build(1000, 1000)
+    if os.getppid() != parent:
+        os._exit(FAILED)  # the agent died while we were busy
+    child = os.fork()
+    if child:
+        _wait(child)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    room.finish()
+    _name("job")
+
+
+def _map(uid: int, gid: int) -> None:
+    for file, text in (("setgroups", "deny"), ("uid_map", f"1000 {uid} 1"), ("gid_map", f"1000 {gid} 1")):
+        descriptor = os.open(f"/proc/self/{file}", os.O_WRONLY)
+        os.write(descriptor, text.encode())
+        os.close(descriptor)
+
+
+def _wait(child: int) -> NoReturn:
+    """Outside, as the namespaces' parent: hold nothing, wait, and end as the child ended."""
+    os.closerange(0, 256)
+    _, status = os.waitpid(child, 0)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def _name(host: str) -> None:
+    number = {"x86_64": 170, "aarch64": 161}[kernel.MACHINE]
+    import ctypes
+
+    kernel.syscall(number, ctypes.create_string_buffer(host.encode()), len(host))
+
+
+def _limits(profile: Profile) -> None:
+    """Set hard limits. Inside the user namespace the task count is the guest's own."""
+    space = _address_space() + profile.memory_mb * _MB
+    limits = {
+        resource.RLIMIT_AS: space,
+        resource.RLIMIT_FSIZE: profile.file_mb * _MB,
+        resource.RLIMIT_NOFILE: profile.files,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_CORE: 1,  # 0 would not stop a piped core handler
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    if profile.rung is Rung.NAMESPACES:
+        limits[resource.RLIMIT_NPROC] = profile.tasks
+    for kind, value in limits.items():
+        resource.setrlimit(kind, (value, value))
+
+
+def _address_space() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def limit_memory(memory_mb: int) -> None:
+    """Lower the guest's memory to what its job declared; it can never be raised again."""
+    value = _address_space() + memory_mb * _MB
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (value, value))
+
+
+def lock() -> None:
+    """Stage 2: nothing new can be opened, nothing new can be executed. Raises OSError."""
+    seccomp.install(seccomp.lock_program())
+
+
+def _rules(profile: Profile) -> list[tuple[str, int]]:
+    rules = [(folder, landlock.RUN) for folder in room.runtime_folders()]
+    rules += [(folder, landlock.RUN) for folder in ("/lib", "/lib64")]
+    names = (
+        "/proc/self",
+        "/proc/cpuinfo",
+        "/proc/meminfo",
+        "/proc/stat",
+        "/dev/urandom",
+        "/dev/null",
+        "/etc/ld.so.cache",
+    )
+    rules += [(name, landlock.READ) for name in (*names, "/sys/devices/system/cpu")]
+    if profile.rung is Rung.NAMESPACES:
+        rules += [("/work", landlock.WORK), ("/tmp", landlock.WORK)]  # noqa: S108
+    return rules

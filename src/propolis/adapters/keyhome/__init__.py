@@ -1,0 +1,1 @@
+"""Key homes: where identity keys live."""

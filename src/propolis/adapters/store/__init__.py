@@ -1,0 +1,1 @@
+"""Stores: durable rows, and a stand-in for tests and the simulator."""

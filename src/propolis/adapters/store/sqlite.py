@@ -1,0 +1,99 @@
+"""Durable rows in one SQLite file, WAL mode, one writer. What was committed survives a kill -9 of the process.
+
+synchronous=NORMAL: a commit survives the process at once and a power cut up to the last checkpointed or synced WAL page;
+the file is never corrupt either way (sqlite.org/pragma.html#pragma_synchronous). A power cut may thus lose the last
+moments, after which owners and nodes resynchronise as after any restart; `durable=True` buys the sync at each commit.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from propolis.ports.store import Drop, DropPrefix, Put, Write
+from propolis.terms.errors import ConfigError, StoreError, StoreFull
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS rows (tbl TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, UNIQUE (tbl, key))"
+)
+
+
+class SqliteStore:
+    """One state folder's rows; holds the file for itself."""
+
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
+        """Open or create. Raises ConfigError when another process holds it, StoreError when it is not readable."""
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        os.close(descriptor)
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(_SCHEMA)
+            self._db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise ConfigError(f"{path} is in use by another process; stop it, or choose another home") from error
+            raise StoreError(f"{path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path} is not a readable store ({error}); move it away to start afresh") from error
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Apply all writes in order, or none. Raises StoreFull, StoreError."""
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for write in writes:
+                self._apply(write)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if "full" in str(error) or "disk I/O" in str(error):
+                raise StoreFull(f"{self._path}: {error}") from error
+            raise StoreError(f"{self._path}: {error}") from error
+
+    def _apply(self, write: Write) -> None:
+        match write:
+            case Put(table=table, key=key, value=value):
+                self._db.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", (table, key, value))
+            case Drop(table=table, key=key):
+                self._db.execute("DELETE FROM rows WHERE tbl=? AND key=?", (table, key))
+            case DropPrefix(table=table, prefix=prefix):
+                self._db.execute("DELETE FROM rows WHERE tbl=? AND key BETWEEN ? AND ?", (table, *_bounds(prefix)))
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """Return one row's value."""
+        row = self._db.execute("SELECT value FROM rows WHERE tbl=? AND key=?", (table, key)).fetchone()
+        return row[0] if row else None
+
+    def get_many(self, table: str, keys: Iterable[bytes]) -> list[bytes | None]:
+        """Return several rows' values, in order."""
+        return [self.get(table, key) for key in keys]
+
+    def scan(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Yield rows in key order."""
+        query = "SELECT key, value FROM rows WHERE tbl=? AND key BETWEEN ? AND ? ORDER BY key"
+        yield from self._db.execute(query, (table, *_bounds(prefix)))
+
+    def sizes(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, int]]:
+        """Yield keys and sizes in key order."""
+        query = "SELECT key, length(value) FROM rows WHERE tbl=? AND key BETWEEN ? AND ? ORDER BY key"
+        yield from self._db.execute(query, (table, *_bounds(prefix)))
+
+    def room(self) -> int:
+        """Return the bytes free on the store's file system."""
+        return shutil.disk_usage(self._path.parent).free
+
+    def close(self) -> None:
+        """Close; idempotent."""
+        self._db.close()
+
+
+def _bounds(prefix: bytes) -> tuple[bytes, bytes]:
+    """Return the closed range of keys that start with `prefix`; no key of ours is longer than 64 bytes."""
+    return prefix, prefix + b"\xff" * 64

@@ -1,0 +1,282 @@
+"""The carrier: iroh 1.2, QUIC dialled by Ed25519 key. No foreign server, no relay, only the addresses asked for.
+
+Facts met by doing, each with its cure: binding one IPv4 address also binds every IPv6 interface, so a preset of our own
+binds each address and a loopback one for the other family; a closed port or a silent peer costs 30 s, so every dial is cut
+at 3 s; the error's text is empty, so its kind and message are read; each awaited call is a thread hop of about 0.1 ms, so
+reads and writes are large.
+"""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import iroh.iroh_ffi as glue
+
+from propolis.adapters.wire.iroh_glue import repair
+from propolis.ports.wire import DIAL_SECONDS, MAX_DATAGRAM, MAX_STREAMS, Admit
+from propolis.terms.contact import Contact
+from propolis.terms.errors import ConfigError, PeerUnreachable, TooLarge
+from propolis.terms.identity import NodeId
+
+log = logging.getLogger(__name__)
+
+ALPN = b"propolis/1"
+SLICE = 256 * 1024
+MAX_HANDSHAKES = 256
+
+
+def _why(error: BaseException) -> str:
+    """Return an iroh error's reason; its str() is empty."""
+    if isinstance(error, glue.IrohError):
+        return f"{error.kind().name.lower()}: {error.message()}"[:300]
+    return str(error) or type(error).__name__
+
+
+class _OwnPreset(glue.Preset):  # type: ignore[misc]
+    """Minimal preset with exactly our addresses bound."""
+
+    def __init__(self, listen: Sequence[str]) -> None:
+        self._listen = listen
+
+    def apply(self, builder: Any) -> None:
+        """Called by iroh while it binds."""
+        builder.apply_minimal()
+        builder.relay_mode(glue.RelayMode.disabled())
+        for address in self._listen:
+            builder.bind_addr(address)
+
+
+def checked_addresses(listen: Sequence[str], *, every_interface: bool = False) -> list[str]:
+    """Return the addresses to bind, one per family. Raises ConfigError for a wildcard nobody asked for by name."""
+    addresses: list[str] = []
+    families: set[int] = set()
+    for text in listen:
+        host, _, port = text.rpartition(":")
+        try:
+            address = ipaddress.ip_address(host.strip("[]"))
+            number = int(port)
+        except ValueError as error:
+            raise ConfigError(f"{text!r} is not an address like 127.0.0.1:0 or [::1]:0") from error
+        if address.is_unspecified and not every_interface:
+            raise ConfigError(f"{text!r} would listen on every interface; name the address to listen on")
+        families.add(address.version)
+        addresses.append(f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}")
+    if 4 not in families:
+        addresses.append("127.0.0.1:0")
+    if 6 not in families:
+        addresses.append("[::1]:0")
+    return addresses
+
+
+class IrohStream:
+    """One bidirectional QUIC stream."""
+
+    def __init__(self, pair: Any) -> None:
+        self._send = pair.send()
+        self._recv = pair.recv()
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write all of `data`, in slices the carrier likes."""
+        try:
+            if len(data) <= SLICE:
+                await self._send.write_all(bytes(data))
+                return
+            view = memoryview(data)
+            for start in range(0, len(view), SLICE):
+                await self._send.write_all(bytes(view[start : start + SLICE]))
+        except glue.IrohError as error:
+            raise PeerUnreachable(_why(error)) from error
+
+    async def read(self, limit: int) -> bytes:
+        """Return some bytes, or b"" at the end."""
+        try:
+            return bytes(await self._recv.read(limit))
+        except glue.IrohError as error:
+            raise PeerUnreachable(_why(error)) from error
+
+    async def finish(self) -> None:
+        """Nothing more from us."""
+        try:
+            await self._send.finish()
+        except glue.IrohError as error:
+            raise PeerUnreachable(_why(error)) from error
+
+    async def reset(self) -> None:
+        """Abandon both directions."""
+        for call in (self._send.reset, self._recv.stop):
+            try:
+                await call(0)
+            except glue.IrohError as error:
+                log.debug("reset: %s", _why(error))
+
+
+class IrohChannel:
+    """One authenticated QUIC connection."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._peer = NodeId(bytes(connection.remote_id().to_bytes()))
+        connection.set_max_concurrent_bi_streams(MAX_STREAMS)
+        connection.set_max_concurrent_uni_streams(0)
+
+    @property
+    def peer(self) -> NodeId:
+        """The key the other side proved."""
+        return self._peer
+
+    @property
+    def observed(self) -> str:
+        """The address the other side is seen at."""
+        paths = self._connection.paths()
+        return str(paths[0].remote_addr) if paths else ""
+
+    async def open_stream(self) -> IrohStream:
+        """Open a stream; the peer sees it with our first byte. Waits DIAL_SECONDS for room, then refuses."""
+        try:
+            return IrohStream(await asyncio.wait_for(self._connection.open_bi(), DIAL_SECONDS))
+        except (glue.IrohError, TimeoutError) as error:
+            raise PeerUnreachable(_why(error)) from error
+
+    async def accept_stream(self) -> IrohStream:
+        """Wait for a stream of the peer."""
+        try:
+            return IrohStream(await self._connection.accept_bi())
+        except glue.IrohError as error:
+            raise PeerUnreachable(_why(error)) from error
+
+    async def send_datagram(self, data: bytes) -> None:
+        """Send a small message, best effort."""
+        if len(data) > MAX_DATAGRAM:
+            raise TooLarge(f"a datagram holds {MAX_DATAGRAM} bytes, not {len(data)}")
+        try:
+            self._connection.send_datagram(data)
+        except glue.IrohError as error:
+            raise PeerUnreachable(_why(error)) from error
+
+    async def receive_datagram(self) -> bytes:
+        """Wait for a datagram."""
+        try:
+            return bytes(await self._connection.read_datagram())
+        except glue.IrohError as error:
+            raise PeerUnreachable(_why(error)) from error
+
+    async def close(self) -> None:
+        """End the connection."""
+        try:
+            self._connection.close(0, b"")
+        except glue.IrohError as error:
+            log.debug("close: %s", _why(error))
+
+    async def closed(self) -> None:
+        """Return when it is over."""
+        try:
+            await self._connection.closed()
+        except glue.IrohError as error:
+            log.debug("closed: %s", _why(error))
+
+
+class IrohWire:
+    """One endpoint."""
+
+    def __init__(self, endpoint: Any, identity: NodeId, admit: Admit | None) -> None:
+        self._endpoint = endpoint
+        self._identity = identity
+        self._admit = admit
+        self._incoming: asyncio.Queue[IrohChannel | None] = asyncio.Queue(maxsize=MAX_HANDSHAKES)
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._listener = asyncio.create_task(self._listen())
+
+    @classmethod
+    async def bind(
+        cls,
+        seed: bytes,
+        *,
+        listen: Sequence[str] = ("127.0.0.1:0",),
+        admit: Admit | None = None,
+        every_interface: bool = False,
+    ) -> "IrohWire":
+        """Open an endpoint under the identity of `seed` on exactly these addresses. Raises ConfigError."""
+        repair(glue)
+        addresses = checked_addresses(listen, every_interface=every_interface)
+        options = glue.EndpointOptions(preset=_OwnPreset(addresses), secret_key=seed, alpns=[ALPN])
+        try:
+            endpoint = await glue.Endpoint.bind(options)
+        except glue.IrohError as error:
+            raise ConfigError(f"cannot listen on {', '.join(addresses)}: {_why(error)}") from error
+        return cls(endpoint, NodeId(bytes(endpoint.id().to_bytes())), admit)
+
+    @property
+    def identity(self) -> NodeId:
+        """Our own key."""
+        return self._identity
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where we can be dialled."""
+        return tuple(str(address) for address in self._endpoint.bound_sockets())
+
+    async def dial(self, contact: Contact) -> IrohChannel:
+        """Reach a peer within DIAL_SECONDS."""
+        if not contact.addresses:
+            raise PeerUnreachable("no address is known for this peer")
+        try:
+            peer = glue.EndpointId.from_bytes(contact.peer)
+            address = glue.EndpointAddr(peer, None, list(contact.addresses))
+            return IrohChannel(await asyncio.wait_for(self._endpoint.connect(address, ALPN), DIAL_SECONDS))
+        except TimeoutError as error:
+            raise PeerUnreachable(
+                f"nobody answered at {', '.join(contact.addresses)} within {DIAL_SECONDS:g} s"
+            ) from error
+        except glue.IrohError as error:
+            raise PeerUnreachable(f"{', '.join(contact.addresses)}: {_why(error)}") from error
+
+    async def accept(self) -> IrohChannel:
+        """Wait for the next incoming channel."""
+        channel = None if self._closed else await self._incoming.get()
+        if channel is None:
+            raise PeerUnreachable("the wire is closed")
+        return channel
+
+    async def close(self) -> None:
+        """Close sockets and channels."""
+        if self._closed:
+            return
+        self._closed = True
+        self._listener.cancel()
+        for task in list(self._handshakes):
+            task.cancel()
+        if self._incoming.full():
+            self._incoming.get_nowait()
+        self._incoming.put_nowait(None)
+        try:
+            await asyncio.wait_for(self._endpoint.close(), DIAL_SECONDS)
+        except (glue.IrohError, TimeoutError) as error:
+            log.debug("close: %s", _why(error))
+
+    async def _listen(self) -> None:
+        while True:
+            incoming = await self._endpoint.accept_next()
+            if incoming is None:
+                return
+            if len(self._handshakes) >= MAX_HANDSHAKES:
+                await incoming.refuse()
+                continue
+            task = asyncio.create_task(self._shake(incoming))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
+
+    async def _shake(self, incoming: Any) -> None:
+        try:
+            accepting = await asyncio.wait_for(incoming.accept(), DIAL_SECONDS)
+            connection = await asyncio.wait_for(accepting.connect(), DIAL_SECONDS)
+            channel = IrohChannel(connection)
+        except (glue.IrohError, TimeoutError) as error:
+            log.debug("handshake: %s", _why(error))
+            return
+        if self._admit is not None and not await self._admit(channel.peer):
+            await channel.close()
+            return
+        await self._incoming.put(channel)

@@ -1,0 +1,93 @@
+"""Plain values and numpy arrays as bytes, safely: what functions take and give, what models read and answer.
+
+None, bool, int (64 bit), float, str, bytes, lists, dicts with string keys, and arrays of numbers, booleans and fixed-width
+text. Tuples arrive as lists, numpy scalars as arrays of shape (). No object ever runs code when it is read: never pickle.
+"""
+
+import math
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from propolis.terms.errors import DataError, MalformedMessage
+
+_ARRAY = 1
+_KINDS = frozenset("biufcSU")
+MAX_DIMENSIONS = 32
+
+
+class _ArrayHead(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def _hook(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
+    if not isinstance(value, np.ndarray):
+        raise DataError(
+            f"a value of type {type(value).__name__} cannot travel; use plain values, lists, dicts and arrays"
+        )
+    if value.dtype.kind not in _KINDS:
+        raise DataError(f"an array of {value.dtype} cannot travel; numbers, booleans and text can")
+    array = np.ascontiguousarray(value.newbyteorder("<") if value.dtype.byteorder == ">" else value)
+    little = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    head = msgspec.msgpack.encode(_ArrayHead(little.dtype.str, value.shape))
+    return msgspec.msgpack.Ext(_ARRAY, len(head).to_bytes(2, "big") + head + little.tobytes())
+
+
+def _unhook(code: int, data: memoryview) -> Any:
+    if code != _ARRAY:
+        raise MalformedMessage(f"unknown extension {code}")
+    length = int.from_bytes(data[:2], "big")
+    head = msgspec.msgpack.decode(data[2 : 2 + length], type=_ArrayHead)
+    return array_from(head.dtype, head.shape, data[2 + length :])
+
+
+def array_from(dtype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> np.ndarray[Any, Any]:
+    """Return an array over `raw`. Raises MalformedMessage unless type, shape and size are sound and agree."""
+    if len(dtype) > 12 or not dtype or dtype[0] not in "<|" or dtype[1:2] not in _KINDS or not dtype[2:].isdigit():
+        raise MalformedMessage(f"arrays of type {dtype[:20]!r} are not accepted")
+    if len(shape) > MAX_DIMENSIONS or any(side < 0 for side in shape):
+        raise MalformedMessage("an array of impossible shape")
+    try:
+        kind = np.dtype(dtype)
+    except TypeError as error:
+        raise MalformedMessage(f"arrays of type {dtype!r} are not accepted") from error
+    if math.prod(shape) * kind.itemsize != len(raw):
+        raise MalformedMessage("an array's size does not match its shape")
+    return (
+        np.frombuffer(raw, dtype=kind, count=math.prod(shape)).reshape(shape)
+        if kind.itemsize
+        else np.empty(shape, kind)
+    )
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_hook)
+_decoder = msgspec.msgpack.Decoder(ext_hook=_unhook)
+
+
+def encode(value: Any) -> bytes:
+    """Return the bytes of a value. Raises DataError naming the type that cannot travel."""
+    try:
+        return _encoder.encode(value)
+    except (TypeError, OverflowError, ValueError, RecursionError) as error:
+        raise DataError(f"this value cannot travel: {error}") from error
+
+
+def decode(data: bytes | bytearray | memoryview) -> Any:
+    """Return the value in `data`; arrays are read-only views. Raises MalformedMessage."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise MalformedMessage(f"not a value: {error}") from error
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """What is inside a sealed result: the encoded value, or the error's text; and what the task printed (64 kB kept)."""
+
+    ok: bool
+    value: bytes = b""
+    error: str = ""
+    printed: str = ""
