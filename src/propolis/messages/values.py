@@ -31,7 +31,7 @@ def _hook(value: Any) -> Any:
         )
     if value.dtype.kind not in _KINDS:
         raise DataError(f"an array of {value.dtype} cannot travel; numbers, booleans and text can")
-    array = np.ascontiguousarray(value.newbyteorder("<") if value.dtype.byteorder == ">" else value)
+    array = np.ascontiguousarray(value)
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     head = msgspec.msgpack.encode(_ArrayHead(little.dtype.str, value.shape))
     return msgspec.msgpack.Ext(_ARRAY, len(head).to_bytes(2, "big") + head + little.tobytes())

@@ -254,9 +254,8 @@ class Worker:
         self._release_program(guest.spec.program)
 
     def _release_program(self, program: BlobRef) -> None:
-        if not any(guest.spec.program.id == program.id for guest in self._guests.values()) and self._programs.pop(
-            program.id, None
-        ):
+        used = any(guest.spec.program.id == program.id for guest in self._guests.values())
+        if not used and self._programs.pop(program.id, False):
             self._out.append(ev.DropProgram(program))
 
     def _gone(self, spec: JobSpec, guest: GuestId, code: str, reason: str, culprit: AttemptId | None = None) -> None:

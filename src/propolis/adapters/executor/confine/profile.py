@@ -9,24 +9,12 @@ import resource
 import signal
 from typing import NoReturn
 
-import msgspec
-
 from propolis.adapters.executor.confine import kernel, landlock, room, seccomp
+from propolis.messages.zygote import Profile
 from propolis.terms.capability import Isolation, Rung
 
 FAILED = 99
 _MB = 1024 * 1024
-
-
-class Profile(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """What to do. `uid` 0 = keep ours (we are not root). `memory_mb` = the most any job may be given."""
-
-    rung: Rung
-    uid: int = 0
-    memory_mb: int = 2048
-    tasks: int = 64
-    file_mb: int = 64
-    files: int = 128
 
 
 def confine(profile: Profile) -> Isolation:
@@ -45,7 +33,7 @@ def _fail(why: str) -> NoReturn:
 def _confine(profile: Profile) -> Isolation:
     if profile.rung not in (Rung.FLAT, Rung.NAMESPACES):
         _fail(f"{profile.rung.name} is no profile of the sandbox")
-    os.umask(0o077)
+    os.umask(0o022)
     os.setsid()
     privileged = os.geteuid() == 0
     if privileged and not profile.uid:
@@ -55,6 +43,7 @@ def _confine(profile: Profile) -> Isolation:
     elif privileged:
         _become(profile.uid)
         _reachable()
+    os.umask(0o077)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     _limits(profile)
     if profile.rung is Rung.NAMESPACES:
@@ -155,7 +144,7 @@ def _limits(profile: Profile) -> None:
 
 
 def _address_space() -> int:
-    with open("/proc/self/statm", encoding="ascii") as file:
+    with open("/proc/self/statm", "rb") as file:
         return int(file.read().split()[0]) * resource.getpagesize()
 
 
@@ -186,5 +175,5 @@ def _rules(profile: Profile) -> list[tuple[str, int]]:
     )
     rules += [(name, landlock.READ) for name in (*names, "/sys/devices/system/cpu")]
     if profile.rung is Rung.NAMESPACES:
-        rules += [("/work", landlock.WORK), ("/tmp", landlock.WORK)]  # noqa: S108
+        rules += [("/job", landlock.WORK), ("/tmp", landlock.WORK)]  # noqa: S108
     return rules

@@ -1,5 +1,6 @@
 """The private root of a guest: a small tmpfs with the runtime bound read-only, a work folder, and nothing of the machine."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -12,8 +13,12 @@ STAGE = "/tmp"  # noqa: S108  only a mount point in a namespace of our own
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
+@functools.cache
 def runtime_folders() -> list[str]:
-    """Return the folders a guest's interpreter reads: the system's libraries, Python, its packages, this package."""
+    """Return the folders a guest's interpreter reads: system libraries, Python, its packages, this package.
+
+    Asked once by the fork server, before any confinement: afterwards some may be out of sight.
+    """
     package = Path(__file__).resolve().parents[3]
     wanted = ["/usr", sys.base_prefix, sys.prefix, str(package), *_package_folders()]
     real = sorted({os.path.realpath(folder) for folder in wanted if os.path.isdir(folder)}, key=len)
@@ -38,6 +43,11 @@ def build(uid: int, gid: int) -> None:
         folder: os.open(folder, os.O_PATH | os.O_CLOEXEC) for folder in hidden
     }  # the tmpfs below would hide them
     kernel.mount("tmpfs", root, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=4m,mode=755")
+    for name in ("job", "tmp"):
+        os.makedirs(f"{root}/{name}", exist_ok=True)
+        flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC  # before the runtime, which may lie in /tmp
+        kernel.mount("tmpfs", f"{root}/{name}", "tmpfs", flags, f"size={WORK_BYTES},nr_inodes={WORK_INODES},mode=711")
+        os.chown(f"{root}/{name}", uid, gid)
     for folder in folders:
         source = f"/proc/self/fd/{handles[folder]}" if folder in handles else folder
         _bind(source, root + folder)
@@ -46,11 +56,6 @@ def build(uid: int, gid: int) -> None:
     _links(root)
     _files(root)
     _devices(root)
-    for name in ("work", "tmp"):
-        os.makedirs(f"{root}/{name}", exist_ok=True)
-        flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-        kernel.mount("tmpfs", f"{root}/{name}", "tmpfs", flags, f"size={WORK_BYTES},nr_inodes={WORK_INODES},mode=700")
-        os.chown(f"{root}/{name}", uid, gid)
     os.makedirs(f"{root}/proc", exist_ok=True)
     kernel.mount("/proc", f"{root}/proc", None, kernel.MS_BIND | kernel.MS_REC)
     os.makedirs(f"{root}/old", exist_ok=True)
@@ -67,7 +72,7 @@ def finish() -> None:
     kernel.mount(
         "none", "/", None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
     )
-    os.chdir("/work")
+    os.chdir("/job")
 
 
 def _bind(source: str, target: str) -> None:
@@ -86,7 +91,7 @@ def _links(root: str) -> None:
 
 def _files(root: str) -> None:
     os.makedirs(f"{root}/etc", exist_ok=True)
-    Path(f"{root}/etc/passwd").write_text("job:x:1000:1000::/work:/bin/false\n")
+    Path(f"{root}/etc/passwd").write_text("job:x:1000:1000::/job:/bin/false\n")
     Path(f"{root}/etc/group").write_text("job:x:1000:\n")
     if os.path.exists("/etc/ld.so.cache"):
         Path(f"{root}/etc/ld.so.cache").write_bytes(Path("/etc/ld.so.cache").read_bytes())

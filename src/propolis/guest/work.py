@@ -1,0 +1,136 @@
+"""The two kinds of work a guest does, each behind one call: value in, value out. Loaded once per job, from bytes."""
+
+import importlib
+import io
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from typing import Any
+
+import numpy as np
+
+from propolis.messages import codec, values
+from propolis.messages.program import Program
+from propolis.terms.job import Kind
+
+PRINTED_KEPT = 64 * 1024
+ERROR_KEPT = 8 * 1024
+
+Compute = Callable[[Any], Any]
+
+
+def load(program: Program) -> Compute:
+    """Return the program as a callable. Raises whatever the owner's program raises."""
+    return _model(program.model) if program.kind is Kind.INFERENCE else _function(program)
+
+
+def _function(program: Program) -> Compute:
+    for package in program.packages:
+        importlib.import_module(package)
+    space: dict[str, Any] = {"__name__": "__job__", "__builtins__": __builtins__}
+    exec(compile(program.source, "<job>", "exec"), space)  # noqa: S102  the owner's own code, inside its own sandbox
+    function = space[program.entry]
+    if not callable(function):
+        raise TypeError(f"{program.entry} is not a function")
+    return function  # type: ignore[no-any-return]
+
+
+def _model(model: bytes) -> Compute:
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [item.name for item in session.get_inputs()]
+    outputs = [item.name for item in session.get_outputs()]
+
+    def compute(value: Any) -> Any:
+        feed = value if isinstance(value, dict) else {names[0]: value}
+        answers = session.run(outputs, {name: np.asarray(array) for name, array in feed.items()})
+        return {name: _plain(answer) for name, answer in zip(outputs, answers, strict=True)}
+
+    _warm(session, compute)
+    return compute
+
+
+def _plain(answer: Any) -> Any:
+    """Maps and sequences of classifiers come as Python lists; text arrays as objects: make both travel."""
+    if isinstance(answer, np.ndarray) and answer.dtype.kind == "O":
+        return answer.astype(str)
+    if isinstance(answer, list) and answer and isinstance(answer[0], dict):
+        return [{str(key): value for key, value in row.items()} for row in answer]
+    return answer
+
+
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+}
+
+
+def _warm(session: Any, compute: Compute) -> None:
+    """One run on zeros before the lock, where the shapes say enough: late allocations and loads happen now."""
+    feed: dict[str, Any] = {}
+    for item in session.get_inputs():
+        if item.type not in _DTYPES or any(isinstance(side, int) and side < 0 for side in item.shape):
+            return
+        feed[item.name] = np.zeros([side if isinstance(side, int) else 1 for side in item.shape], _DTYPES[item.type])
+    try:
+        compute(feed)
+    except Exception:  # noqa: BLE001, S110  zeros may be no valid input; the first real one will tell
+        pass
+
+
+class Printed(io.TextIOBase):
+    """Keeps the first part of what a task prints."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._room = PRINTED_KEPT
+
+    def write(self, text: str) -> int:
+        """Keep what fits."""
+        if self._room > 0:
+            self._parts.append(text[: self._room])
+            self._room -= len(text)
+        return len(text)
+
+    def text(self) -> str:
+        """Return what was kept."""
+        return "".join(self._parts)
+
+
+def outcome(compute: Compute, plain: bytes) -> bytes:
+    """Run one task; return its encoded Outcome. The job's own errors are part of the outcome, for its owner alone."""
+    printed = Printed()
+    try:
+        with redirect_stdout(printed):
+            answer = compute(values.decode(plain))
+        result = values.Outcome(ok=True, value=values.encode(answer), printed=printed.text())
+    except BaseException as error:  # noqa: BLE001  whatever the owner's code raises goes to its owner, SystemExit too
+        result = values.Outcome(ok=False, error=_story(error), printed=printed.text())
+    return codec.encode(result)
+
+
+def failed(error: BaseException) -> Compute:
+    """Return a callable that raises what loading raised: the owner reads it in each task's sealed outcome."""
+    story = _story(error)
+
+    def compute(_value: Any) -> Any:
+        raise RuntimeError(f"the program did not load: {story}")
+
+    return compute
+
+
+def _story(error: BaseException) -> str:
+    lines = traceback.format_exception(type(error), error, error.__traceback__)
+    shown = [line for line in lines if "propolis/guest/" not in line]
+    return "".join(shown)[-ERROR_KEPT:].encode("utf-8", "replace").decode()
+
+
+assert "propolis.adapters.wire" not in sys.modules, "a guest reaches no wire"
