@@ -86,6 +86,11 @@ class Wire(Protocol):
     """An endpoint under our identity."""
 
     @property
+    def scheme(self) -> str:
+        """How its addresses begin ("ws" for ws://...); "" for bare host:port."""
+        ...
+
+    @property
     def identity(self) -> NodeId:
         """Our own key."""
         ...

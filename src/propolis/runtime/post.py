@@ -7,7 +7,7 @@ frame loses its channel.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from propolis.messages.envelope import FrameReader, Packet, Segment, pack
 from propolis.ports.store import Store
@@ -56,39 +56,48 @@ class Line:
 class Post:
     """The lines of one party."""
 
-    def __init__(
-        self, wire: Wire, store: Store, on_event: Callable[[Event], None], on_blob: OnBlob | None = None
-    ) -> None:
-        self._wire = wire
+    def __init__(self, wires: Sequence[Wire], store: Store, on_event: Callable[[Event], None]) -> None:
+        """`wires`: the first one dials, except addresses another one names as its own by a scheme (ws://)."""
+        self._wires = tuple(wires)
         self._store = store
         self._event = on_event
-        self._on_blob = on_blob
+        self._on_blob: OnBlob | None = None
         self._lines: dict[NodeId, Line] = {}
         self._dials: set[asyncio.Task[None]] = set()
-        self._accepting: asyncio.Task[None] | None = None
+        self._accepting: list[asyncio.Task[None]] = []
         self._dirty: set[NodeId] = set()
+
+    def serve_blobs(self, on_blob: OnBlob) -> None:
+        """Hand peers' blob streams to this; before `start`."""
+        self._on_blob = on_blob
 
     def start(self) -> None:
         """Begin to accept channels."""
-        self._accepting = asyncio.create_task(self._accept())
+        self._accepting = [asyncio.create_task(self._accept(wire)) for wire in self._wires]
 
     async def stop(self) -> None:
         """Close every line and the wire."""
-        tasks = [*self._dials, *(task for line in self._lines.values() for task in line.tasks)]
-        if self._accepting is not None:
-            tasks.append(self._accepting)
+        tasks = [*self._dials, *self._accepting, *(task for line in self._lines.values() for task in line.tasks)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._lines.clear()
-        await self._wire.close()
+        for wire in self._wires:
+            await wire.close()
+
+    def _wire_for(self, contact: Contact) -> Wire:
+        scheme = contact.addresses[0].partition("://")[0] if contact.addresses and "://" in contact.addresses[0] else ""
+        for wire in self._wires:
+            if scheme and wire.scheme == scheme:
+                return wire
+        return self._wires[0]
 
     async def channel_to(self, contact: Contact) -> Channel:
         """Return the open channel to a peer, or dial one. Raises PeerUnreachable."""
         line = self._lines.get(contact.id)
         if line is not None:
             return line.channel
-        return await self._wire.dial(contact)
+        return await self._wire_for(contact).dial(contact)
 
     # -- actions
 
@@ -162,7 +171,7 @@ class Post:
 
     async def _dial(self, contact: Contact) -> None:
         try:
-            channel = await self._wire.dial(contact)
+            channel = await self._wire_for(contact).dial(contact)
             stream = await asyncio.wait_for(channel.open_stream(), GREETING_SECONDS)
             await asyncio.wait_for(stream.write(CONTROL), GREETING_SECONDS)
         except (WireError, TimeoutError) as error:
@@ -172,10 +181,10 @@ class Post:
         line.stream = stream
         self._settle(line)
 
-    async def _accept(self) -> None:
+    async def _accept(self, wire: Wire) -> None:
         while True:
             try:
-                channel = await self._wire.accept()
+                channel = await wire.accept()
             except PeerUnreachable:
                 return
             if len(self._lines) >= MAX_CHANNELS:

@@ -56,7 +56,8 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_
 
     def __str__(self) -> str:
         """Return it as a person would say it."""
-        return f"{self.asset} against {self.adversary.label} {self.adversary.name.lower().replace('_', ' ')}: {self.level.name.lower()}"
+        who = f"{self.adversary.label} {self.adversary.name.lower().replace('_', ' ')}"
+        return f"{self.asset} against {who}: {self.level.name.lower()}"
 
 
 class Requirement(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):

@@ -209,6 +209,11 @@ class IrohWire:
         return cls(endpoint, NodeId(bytes(endpoint.id().to_bytes())), admit)
 
     @property
+    def scheme(self) -> str:
+        """Bare addresses."""
+        return ""
+
+    @property
     def identity(self) -> NodeId:
         """Our own key."""
         return self._identity

@@ -168,6 +168,11 @@ class MemoryWire:
         net.wires[identity] = self
 
     @property
+    def scheme(self) -> str:
+        """Bare addresses."""
+        return ""
+
+    @property
     def identity(self) -> NodeId:
         """Our own key."""
         return self._identity

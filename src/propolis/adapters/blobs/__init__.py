@@ -1,0 +1,1 @@
+"""Sealed blobs at rest."""

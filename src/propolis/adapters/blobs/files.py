@@ -1,0 +1,84 @@
+"""Blobs as files: one folder per blob, one file per chunk, written beside and renamed, so a crash leaves whole chunks only."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from propolis.messages import codec
+from propolis.messages.blobs import CHUNK, Manifest, chunk_name, ref_of
+from propolis.terms.errors import StoreError, StoreFull
+from propolis.terms.identity import BLOB_ID_BYTES, BlobId
+from propolis.terms.job import BlobRef
+
+RESERVE = 256 * 1024 * 1024
+"""Bytes of disk never used for blobs: journals need room to the last."""
+
+
+class FileBlobs:
+    """Blobs under one folder."""
+
+    def __init__(self, folder: Path, *, reserve: int = RESERVE) -> None:
+        self._folder = folder
+        self._reserve = reserve
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def _path(self, blob: BlobId) -> Path:
+        """Return the blob's folder: only 32 raw bytes become a name, as hex."""
+        if len(blob) != BLOB_ID_BYTES:
+            raise StoreError("not a blob's name")
+        return self._folder / bytes(blob).hex()
+
+    def manifest(self, blob: BlobId) -> bytes | None:
+        """Return the manifest's exact bytes, or None."""
+        return _read(self._path(blob) / "manifest")
+
+    def keep_manifest(self, blob: BlobId, data: bytes) -> None:
+        """Keep a verified manifest."""
+        self._write(self._path(blob), "manifest", data)
+
+    def chunks(self, blob: BlobId) -> set[int]:
+        """Return the numbers of the chunks kept."""
+        folder = self._path(blob)
+        return {int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()} if folder.is_dir() else set()
+
+    def read(self, blob: BlobId, number: int) -> bytes | None:
+        """Return one chunk, or None."""
+        return _read(self._path(blob) / str(int(number)))
+
+    def write(self, blob: BlobId, number: int, data: bytes) -> None:
+        """Keep one verified chunk."""
+        self._write(self._path(blob), str(int(number)), data)
+
+    def put(self, parts: Iterable[bytes]) -> BlobRef:
+        """Keep a whole blob of ours; the parts may have any size."""
+        data = b"".join(parts)
+        pieces = [data[start : start + CHUNK] for start in range(0, len(data), CHUNK)]
+        manifest = Manifest(size=len(data), chunks=tuple(chunk_name(piece) for piece in pieces))
+        ref = ref_of(manifest)
+        for number, piece in enumerate(pieces):
+            self.write(ref.id, number, piece)
+        self.keep_manifest(ref.id, codec.encode(manifest))
+        return ref
+
+    def drop(self, blob: BlobId) -> None:
+        """Forget a blob."""
+        shutil.rmtree(self._path(blob), ignore_errors=True)
+
+    def _write(self, folder: Path, name: str, data: bytes) -> None:
+        try:
+            folder.mkdir(exist_ok=True, mode=0o700)
+            if shutil.disk_usage(folder).free < self._reserve + len(data):
+                raise StoreFull(f"less than {self._reserve >> 20} MB would be left under {self._folder}")
+            beside = folder / f".{name}.{os.getpid()}"
+            beside.write_bytes(data)
+            beside.rename(folder / name)
+        except OSError as error:
+            raise StoreFull(f"{self._folder}: {error}") from error
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -1,0 +1,191 @@
+"""The wire for platforms without an iroh wheel: everyone dials the orchestrator over a WebSocket.
+
+The WebSocket itself is trusted with nothing: identity and encryption are crypto/channel's, so ws:// through any proxy is as
+safe as wss://. Bounded: message size, handshakes at a time, time to shake hands.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from typing import Any
+
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import Server, serve
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+
+from propolis.adapters.wire.mux import SLICE, MuxChannel
+from propolis.crypto import identity
+from propolis.crypto.channel import Handshake, Sealer
+from propolis.ports.wire import DIAL_SECONDS, Admit
+from propolis.terms.contact import Contact
+from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable, SealBroken
+from propolis.terms.identity import NodeId
+
+log = logging.getLogger(__name__)
+
+SUBPROTOCOL: Any = "propolis-1"
+MAX_MESSAGE = SLICE + 4096
+MAX_HANDSHAKES = 256
+_OPTIONS: dict[str, Any] = {"compression": None, "max_size": MAX_MESSAGE, "ping_interval": None, "close_timeout": 1.0}
+
+
+class WebSocketWire:
+    """One endpoint: dials, and listens if told to."""
+
+    def __init__(self, seed: bytes, admit: Admit | None) -> None:
+        self._seed = seed
+        self._identity = identity.public_of(seed)
+        self._admit = admit
+        self._server: Server | None = None
+        self._addresses: tuple[str, ...] = ()
+        self._incoming: asyncio.Queue[MuxChannel | None] = asyncio.Queue()
+        self._shaking = 0
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @classmethod
+    async def open(cls, seed: bytes, *, listen: str = "", admit: Admit | None = None) -> "WebSocketWire":
+        """Open an endpoint; `listen` is host:port of one address, "" = dial only. Raises ConfigError."""
+        wire = cls(seed, admit)
+        if listen:
+            host, _, port = listen.rpartition(":")
+            host = host.strip("[]")
+            if host in ("", "0.0.0.0", "::"):  # noqa: S104  refused, not bound
+                raise ConfigError(f"{listen!r} would listen on every interface; name the address to listen on")
+            try:
+                wire._server = await serve(wire._serve, host, int(port), subprotocols=[SUBPROTOCOL], **_OPTIONS)
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"cannot listen on {listen}: {error}") from error
+            name = next(iter(wire._server.sockets)).getsockname()
+            shown = f"[{name[0]}]" if ":" in name[0] else name[0]
+            wire._addresses = (f"ws://{shown}:{name[1]}",)
+        return wire
+
+    @property
+    def scheme(self) -> str:
+        """Addresses begin with ws://."""
+        return "ws"
+
+    @property
+    def identity(self) -> NodeId:
+        """Our own key."""
+        return self._identity
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where we can be dialled; () when we only dial out."""
+        return self._addresses
+
+    async def dial(self, contact: Contact) -> MuxChannel:
+        """Reach a peer within DIAL_SECONDS, at its first ws:// address."""
+        address = next((text for text in contact.addresses if text.startswith(("ws://", "wss://"))), "")
+        if not address:
+            raise PeerUnreachable("no ws:// address is known for this peer")
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                socket = await connect(address, subprotocols=[SUBPROTOCOL], proxy=None, **_OPTIONS)
+                try:
+                    return await self._greet(socket, contact.id)
+                except BaseException:
+                    await socket.close()
+                    raise
+        except (TimeoutError, OSError, InvalidHandshake, InvalidURI, ConnectionClosed, SealBroken, EOFError) as error:
+            raise PeerUnreachable(f"{address}: {error or type(error).__name__}") from error
+
+    async def _greet(self, socket: Any, wanted: NodeId) -> MuxChannel:
+        shake = Handshake(self._seed, secrets.token_bytes(32))
+        await socket.send(shake.hello())
+        message, send, receive = shake.finish(_bytes(await socket.recv()), wanted)
+        await socket.send(message)
+        if receive.open(_bytes(await socket.recv())) != b"welcome":
+            raise SealBroken("the peer does not admit us")
+        return self._channel(socket, wanted, send, receive, dialled=True)
+
+    async def _serve(self, socket: Any) -> None:
+        if self._shaking >= MAX_HANDSHAKES or self._closed:
+            await socket.close()
+            return
+        self._shaking += 1
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                channel = await self._welcome(socket)
+        except (TimeoutError, ConnectionClosed, SealBroken) as error:
+            log.debug("handshake: %s", error)
+            return
+        finally:
+            self._shaking -= 1
+        if channel is not None:
+            self._incoming.put_nowait(channel)
+            await channel.closed()
+
+    async def _welcome(self, socket: Any) -> MuxChannel | None:
+        shake = Handshake(self._seed, secrets.token_bytes(32))
+        await socket.send(shake.answer(_bytes(await socket.recv())))
+        peer, send, receive = shake.accept(_bytes(await socket.recv()))
+        if self._admit is not None and not await self._admit(peer):
+            await socket.send(send.seal(b"no"))
+            return None
+        await socket.send(send.seal(b"welcome"))
+        return self._channel(socket, peer, send, receive, dialled=False)
+
+    def _channel(self, socket: Any, peer: NodeId, send: Sealer, receive: Sealer, *, dialled: bool) -> MuxChannel:
+        lock = asyncio.Lock()
+
+        async def transmit(plain: bytes) -> None:
+            async with lock:  # the counter in the seal is the order on the wire
+                try:
+                    await socket.send(send.seal(plain))
+                except ConnectionClosed as error:
+                    raise PeerUnreachable("the channel is over") from error
+
+        def hang_up() -> None:
+            task = asyncio.ensure_future(socket.close())
+            self._pumps.add(task)
+            task.add_done_callback(self._pumps.discard)
+
+        address = socket.remote_address
+        observed = f"{address[0]}:{address[1]}" if address else ""
+        channel = MuxChannel(peer, observed, transmit, hang_up, dialled=dialled)
+        pump = asyncio.create_task(self._pump(socket, channel, receive))
+        self._pumps.add(pump)
+        pump.add_done_callback(self._pumps.discard)
+        return channel
+
+    async def _pump(self, socket: Any, channel: MuxChannel, receive: Sealer) -> None:
+        try:
+            async for message in socket:
+                channel.take(receive.open(_bytes(message)))
+        except (ConnectionClosed, SealBroken, MalformedMessage) as error:
+            log.debug("%s: %s", channel.peer[:4].hex(), error)
+        finally:
+            channel.end()
+            with contextlib.suppress(ConnectionClosed):
+                await socket.close()
+
+    async def accept(self) -> MuxChannel:
+        """Wait for the next incoming channel."""
+        channel = None if self._closed else await self._incoming.get()
+        if channel is None:
+            raise PeerUnreachable("the wire is closed")
+        return channel
+
+    async def close(self) -> None:
+        """Close sockets and channels."""
+        if self._closed:
+            return
+        self._closed = True
+        self._incoming.put_nowait(None)
+        for pump in list(self._pumps):
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        if self._server is not None:
+            self._server.close(close_connections=True)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._server.wait_closed(), DIAL_SECONDS)
+
+
+def _bytes(message: Any) -> bytes:
+    if not isinstance(message, bytes):
+        raise SealBroken("text on a binary channel")
+    return message

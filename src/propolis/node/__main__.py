@@ -1,0 +1,83 @@
+"""`python -m propolis.node --home DIR [--join INVITATION]`: one node; prints one JSON line once it is inside its fleet."""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from propolis.adapters.executor.bare import BareExecutor
+from propolis.node.assembly import Node, enlist, run, sandboxed
+from propolis.ports.executor import Executor
+from propolis.runtime import config, invitation
+from propolis.terms.errors import PropolisError
+
+BARE = "--i-accept-that-jobs-run-unconfined-on-this-machine"
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="propolis.node")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--join", default="")
+    parser.add_argument("--name", default="")
+    parser.add_argument("--slots", type=int, default=0)
+    parser.add_argument("--memory-mb", type=int, default=0)
+    parser.add_argument("--offer", action="append", default=[], help="a package jobs may import; again for more")
+    parser.add_argument("--listen", action="append", default=[])
+    parser.add_argument(BARE, dest="bare", action="store_true")
+    parser.add_argument("--log", default="WARNING")
+    options = parser.parse_args()
+    logging.basicConfig(level=options.log.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    try:
+        if options.join:
+            enlist(options.home, invitation.from_text(options.join))
+        settings = _settings(options)
+        executor: Executor = (
+            BareExecutor(i_accept_that_jobs_run_unconfined=True) if options.bare else sandboxed(settings)
+        )
+        asyncio.run(_serve(Node(options.home, executor, settings)))
+    except PropolisError as error:
+        sys.stderr.write(error.explain() + "\n")
+        return 5
+    return 0
+
+
+def _settings(options: argparse.Namespace) -> config.NodeFile:
+    """Return the stored settings with what the command line adds, and store them for the next start."""
+    known = config.read(options.home / "node.json", config.NodeFile) or config.NodeFile()
+    settings = config.NodeFile(
+        name=options.name or known.name,
+        slots=options.slots or known.slots,
+        memory_mb=options.memory_mb or known.memory_mb,
+        packages=tuple(dict.fromkeys((*known.packages, *options.offer))),
+        kinds=known.kinds,
+        listen=tuple(options.listen) or known.listen,
+    )
+    config.write(options.home / "node.json", settings)
+    return settings
+
+
+async def _serve(node: Node) -> None:
+    task = asyncio.create_task(run(node, _ready))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return
+
+
+def _ready() -> None:
+    sys.stdout.write(json.dumps({"ready": True, "pid": os.getpid()}) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""A node put together: the only place that picks a node's adapters. `Node.open` joins or rejoins, `serve` runs it."""
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from propolis.adapters.blobs.files import FileBlobs
+from propolis.adapters.executor.sandbox import SandboxExecutor
+from propolis.adapters.keyhome.file import FileKeyHome
+from propolis.adapters.store.sqlite import SqliteStore
+from propolis.adapters.wire.choice import open_wires
+from propolis.adapters.world import machine
+from propolis.adapters.world.system import SystemClock, SystemEntropy
+from propolis.messages.jobs import Expect
+from propolis.node.hosting import Hosting
+from propolis.parties.node import node_party
+from propolis.ports.executor import Executor
+from propolis.protocols.jobs import events as ev
+from propolis.protocols.machine import Dial, HangUp, Transmit
+from propolis.protocols.membership.member import Barred, Inside
+from propolis.runtime import config
+from propolis.runtime.blob_service import BlobService
+from propolis.runtime.driver import Driver
+from propolis.runtime.invitation import Invitation
+from propolis.runtime.post import Post
+from propolis.terms.capability import CapabilityReport
+from propolis.terms.errors import ConfigError, InvitationRefused
+from propolis.terms.identity import BlobId, NodeId
+from propolis.terms.job import Needs
+
+log = logging.getLogger(__name__)
+
+
+def enlist(home: Path, invitation: Invitation) -> None:
+    """Note the fleet an invitation leads to; the token is spent at the first start. Raises ConfigError."""
+    known = config.read(home / "fleet.json", config.FleetFile)
+    if known is not None and known.fleet != invitation.fleet.hex():
+        raise ConfigError(f"{home} already belongs to another fleet; use another --home")
+    token = invitation.token.hex() if known is None or known.token else ""
+    fleet = config.FleetFile(fleet=invitation.fleet.hex(), addresses=invitation.addresses, token=token)
+    config.write(home / "fleet.json", fleet)
+
+
+class Node:
+    """One running node."""
+
+    def __init__(self, home: Path, executor: Executor, settings: config.NodeFile) -> None:
+        self._home = home
+        self._executor = executor
+        self._settings = settings
+        fleet = config.read(home / "fleet.json", config.FleetFile)
+        if fleet is None:
+            raise ConfigError(f"{home} belongs to no fleet; join one: propolis node join INVITATION")
+        self._fleet = fleet
+        self._expected: set[tuple[NodeId, BlobId]] = set()
+        self.inside = asyncio.Event()
+        self.barred: Barred | None = None
+        self.report: CapabilityReport | None = None
+
+    async def serve(self) -> None:
+        """Run until cancelled, barred or broken. Raises Unsupported, InvitationRefused, StoreError."""
+        isolation = await self._executor.probe()
+        settings = self._settings
+        self.report = machine.report(
+            name=settings.name,
+            slots=settings.slots,
+            memory_mb=settings.memory_mb,
+            isolation=isolation,
+            packages=settings.packages,
+            kinds=settings.kinds,
+        )
+        keys = FileKeyHome(self._home / "identity")
+        store = SqliteStore(self._home / "state.db")
+        wires = await open_wires(keys.seed_for_wire(), self._fleet.orchestrator.addresses, settings.listen, self._admit)
+        party = node_party(
+            SystemEntropy(),
+            self._fleet.orchestrator,
+            self.report,
+            token=bytes.fromhex(self._fleet.token),
+            addresses=tuple(address for wire in wires for address in wire.addresses),
+        )
+        driver = Driver(party, clock=SystemClock(), store=store, tell=self._told)
+        blobs = FileBlobs(self._home / "blobs")
+        post = Post(wires, store, driver.post)
+        service = BlobService(blobs, post.channel_to, lambda peer, blob: (peer, blob) in self._expected)
+        post.serve_blobs(service.serve)
+        hosting = Hosting(self._executor, keys, service, driver.post)
+        for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
+            driver.on(kind, do)
+        driver.on(ev.FetchProgram, lambda work: service.fetch(work.program, work.holders))
+        driver.on(ev.DropProgram, lambda action: blobs.drop(action.program.id))
+        hosting.attach(driver)
+        driver.after_round(post.flush)
+        post.start()
+        driver.start()
+        warmer = getattr(self._executor, "warm", None)
+        if warmer is not None:
+            for slot in range(self.report.slots):
+                warmer(slot)
+        self._driver = driver
+        try:
+            await driver.join()
+        finally:
+            await driver.stop()
+            await post.stop()
+            await hosting.close()
+            await self._executor.close()
+            store.close()
+
+    async def _admit(self, peer: NodeId) -> bool:
+        """Peers other than the orchestrator come only when it told us to expect them."""
+        return peer == self._fleet.orchestrator.id or any(known == peer for known, _ in self._expected)
+
+    def _told(self, note: Any) -> None:
+        match note:
+            case Inside(first=first):
+                if first:
+                    spent = config.FleetFile(fleet=self._fleet.fleet, addresses=self._fleet.addresses)
+                    config.write(self._home / "fleet.json", spent)
+                self.inside.set()
+            case Barred():
+                self.barred = note
+                log.error("turned away: %s", note.reason)
+                self.inside.set()
+            case Expect(program=program, peers=peers):
+                if len(self._expected) > 100_000:
+                    self._expected.clear()
+                self._expected.update((NodeId(peer), program.id) for peer in peers)
+            case _:
+                pass
+
+    async def wait_inside(self) -> None:
+        """Return once the node is in its fleet. Raises InvitationRefused when it is turned away."""
+        await self.inside.wait()
+        if self.barred is not None:
+            raise InvitationRefused(self.barred.reason)
+
+
+def sandboxed(settings: config.NodeFile) -> SandboxExecutor:
+    """Return the executor every node uses unless its lender asks otherwise by an option that says so."""
+    most = settings.memory_mb or max(256, machine.total_memory_mb() // 2 // (settings.slots or machine.cores()))
+    return SandboxExecutor(memory_mb=max(most, Needs().memory_mb))
+
+
+async def run(node: Node, ready: Any) -> None:
+    """Serve, and call `ready()` once inside. Raises what ended it."""
+    serving = asyncio.create_task(node.serve())
+    entering = asyncio.create_task(node.wait_inside())
+    try:
+        await asyncio.wait({serving, entering}, return_when=asyncio.FIRST_COMPLETED)
+        if entering.done():
+            entering.result()
+            ready()
+        await serving
+    finally:
+        entering.cancel()
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(serving, return_exceptions=True)

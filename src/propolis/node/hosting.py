@@ -1,0 +1,88 @@
+"""A node's guests, for real: does the worker machine's actions with an executor, and turns guests' lives into events."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from propolis.crypto import identity
+from propolis.messages import codec
+from propolis.ports.executor import Executor, Guest
+from propolis.ports.world import KeyHome
+from propolis.protocols.jobs import events as ev
+from propolis.protocols.machine import Event
+from propolis.runtime.blob_service import BlobService
+from propolis.runtime.driver import Driver
+from propolis.terms.errors import Crashed, PropolisError
+from propolis.terms.identity import GuestId
+from propolis.terms.job import Receipt
+
+
+class Hosting:
+    """Guests by id."""
+
+    def __init__(self, executor: Executor, keys: KeyHome, blobs: BlobService, post: Callable[[Event], None]) -> None:
+        self._executor = executor
+        self._keys = keys
+        self._blobs = blobs
+        self._post = post
+        self._guests: dict[GuestId, tuple[Guest, int]] = {}
+        self._pumps: dict[GuestId, asyncio.Task[None]] = {}
+
+    def attach(self, driver: Driver) -> None:
+        """Do the worker's actions."""
+        driver.on(ev.StartGuest, self._start)
+        driver.on(ev.GrantGuest, self._grant)
+        driver.on(ev.FeedGuest, self._feed)
+        driver.on(ev.KillGuest, self._kill)
+
+    async def close(self) -> None:
+        """End every guest."""
+        for guest, _ in list(self._guests.values()):
+            await guest.kill()
+        for pump in self._pumps.values():
+            pump.cancel()
+
+    async def _start(self, action: ev.StartGuest) -> ev.Started:
+        order = action.order
+        guest = await self._executor.start(order)
+        self._guests[GuestId(order.guest)] = (guest, order.slot)
+        receipt = Receipt(
+            node=self._keys.identity, job=order.job, guest=order.guest, guest_key=guest.key, isolation=guest.isolation
+        )
+        data = codec.encode(receipt)
+        return ev.Started(data, self._keys.sign(identity.RECEIPT, data))
+
+    async def _grant(self, action: ev.GrantGuest) -> None:
+        guest, _ = self._guests.get(action.guest, (None, 0))
+        if guest is None:
+            raise Crashed("the guest is gone")
+        await guest.grant(action.sealed)
+        await guest.load(self._blobs.read(action.program))
+        self._pumps[action.guest] = asyncio.create_task(self._pump(action.guest, guest))
+
+    async def _pump(self, guest_id: GuestId, guest: Guest) -> None:
+        try:
+            while True:
+                self._post(ev.GuestReported(guest_id, tuple(await guest.outputs())))
+        except PropolisError as error:
+            self._over(guest_id)
+            self._post(ev.GuestEnded(guest_id, error.code, str(error)))
+
+    async def _feed(self, action: ev.FeedGuest) -> None:
+        guest, _ = self._guests.get(action.guest, (None, 0))
+        if guest is not None:
+            await guest.run(action.inputs)
+
+    async def _kill(self, action: ev.KillGuest) -> None:
+        guest, _ = self._guests.get(action.guest, (None, 0))
+        if guest is not None:
+            await guest.kill()
+        self._over(action.guest)
+        self._post(ev.GuestEnded(action.guest, Crashed.code, "ended by the agent"))
+
+    def _over(self, guest_id: GuestId) -> None:
+        self._pumps.pop(guest_id, None)
+        _, slot = self._guests.pop(guest_id, (None, -1))
+        warm: Any = getattr(self._executor, "warm", None)
+        if slot >= 0 and warm is not None:
+            warm(slot)

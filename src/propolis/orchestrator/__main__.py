@@ -1,0 +1,59 @@
+"""`python -m propolis.orchestrator --home DIR`: one orchestrator; prints one JSON line when it serves."""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from propolis.orchestrator.assembly import Orchestrator
+from propolis.runtime import config
+from propolis.terms.errors import PropolisError
+
+
+def main() -> int:
+    """Serve until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="propolis.orchestrator")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--listen", action="append", default=[])
+    parser.add_argument("--invite-nodes", type=int, default=0)
+    parser.add_argument("--invite-owner", action="store_true")
+    parser.add_argument("--log", default="WARNING")
+    options = parser.parse_args()
+    logging.basicConfig(level=options.log.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    settings = config.OrchestratorFile(listen=tuple(options.listen)) if options.listen else None
+    try:
+        orchestrator = Orchestrator(options.home, settings)
+        asyncio.run(_serve(orchestrator, (options.invite_nodes, options.invite_owner)))
+    except PropolisError as error:
+        sys.stderr.write(error.explain() + "\n")
+        return 5
+    return 0
+
+
+async def _serve(orchestrator: Orchestrator, invite: tuple[int, bool]) -> None:
+    task = asyncio.create_task(orchestrator.serve(_ready, invite))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return
+
+
+def _ready(orchestrator: Orchestrator) -> None:
+    line = {
+        "ready": True,
+        "addresses": list(orchestrator.addresses),
+        "fleet": orchestrator.keys.identity.hex(),
+        "owner_invitation": orchestrator.owner_invitation,
+        "node_invitations": orchestrator.node_invitations,
+    }
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

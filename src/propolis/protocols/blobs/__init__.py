@@ -1,0 +1,1 @@
+"""The blobs family: fetching a blob in chunks from several holders (docs/specs/blob.md)."""

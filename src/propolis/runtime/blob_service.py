@@ -1,0 +1,177 @@
+"""Serving and fetching blobs over channels: the world around protocols/blobs/fetch. docs/specs/blob.md has the framing.
+
+One stream per holder; requests are one length-prefixed word each, answers a u32 length and raw bytes, 2^32-1 for "have not".
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from propolis.messages import codec
+from propolis.messages.blobs import MAX_ANSWER, MAX_CHUNKS, MAX_WORD, ChunkWanted, ManifestWanted, Wanted
+from propolis.ports.blobs import Blobs
+from propolis.ports.wire import Channel, Stream
+from propolis.protocols.blobs import fetch as f
+from propolis.protocols.machine import Action, Event, TimePassed
+from propolis.terms.contact import Contact
+from propolis.terms.errors import MalformedMessage, PeerUnreachable, StoreError, WireError
+from propolis.terms.identity import BlobId, NodeId
+from propolis.terms.job import BlobRef
+from propolis.terms.time import Instant
+
+_NONE = 0xFFFFFFFF
+IDLE_SECONDS = 30.0
+MAX_MANIFEST = 34 * MAX_CHUNKS + 64
+
+Reach = Callable[[Contact], Awaitable[Channel]]
+MayRead = Callable[[NodeId, BlobId], bool]
+
+
+async def _exactly(stream: Stream, size: int, seconds: float) -> bytes:
+    parts: list[bytes] = []
+    while size:
+        part = await asyncio.wait_for(stream.read(size), seconds)
+        if not part:
+            raise PeerUnreachable("the stream ended early")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+class BlobService:
+    """One party's blobs, served to those who may read them and fetched from those who hold them."""
+
+    def __init__(self, blobs: Blobs, reach: Reach, may_read: MayRead) -> None:
+        self.blobs = blobs
+        self._reach = reach
+        self._may_read = may_read
+        self._fetching: dict[BlobId, asyncio.Task[None]] = {}
+
+    async def serve(self, peer: NodeId, stream: Stream) -> None:
+        """Answer a peer's requests until it ends the stream. Raises WireError."""
+        while True:
+            head = await asyncio.wait_for(stream.read(4), IDLE_SECONDS)
+            if not head:
+                await stream.finish()
+                return
+            head += await _exactly(stream, 4 - len(head), IDLE_SECONDS)
+            length = int.from_bytes(head, "big")
+            if length > MAX_WORD:
+                raise MalformedMessage("a request over the bound")
+            wanted: Wanted = codec.decode(await _exactly(stream, length, IDLE_SECONDS), Wanted)
+            data = self._answer(wanted) if self._may_read(peer, BlobId(wanted.blob)) else None
+            await stream.write(_NONE.to_bytes(4, "big") if data is None else len(data).to_bytes(4, "big") + data)
+
+    def _answer(self, wanted: Wanted) -> bytes | None:
+        match wanted:
+            case ManifestWanted(blob=blob):
+                return self.blobs.manifest(BlobId(blob))
+            case ChunkWanted(blob=blob, number=number):
+                return self.blobs.read(BlobId(blob), number)
+
+    async def fetch(self, ref: BlobRef, holders: Sequence[Contact]) -> None:
+        """Bring a blob here, whole. Concurrent calls for one blob share the work. Raises StoreError, PeerUnreachable."""
+        task = self._fetching.get(ref.id)
+        if task is None:
+            task = self._fetching[ref.id] = asyncio.create_task(_Fetch(self, ref).run(holders))
+            task.add_done_callback(lambda _: self._fetching.pop(ref.id, None))
+        await asyncio.shield(task)
+
+    def read(self, ref: BlobRef) -> bytes:
+        """Return a whole blob. Raises StoreError when a chunk is not there."""
+        count = len(self.blobs.chunks(ref.id))
+        parts = [self.blobs.read(ref.id, number) for number in range(count)]
+        data = b"".join(part for part in parts if part is not None)
+        if len(data) != ref.size:
+            raise StoreError("the program is not whole here")
+        return data
+
+    async def open(self, contact: Contact) -> Stream:
+        """Open a blob stream to a holder. Raises PeerUnreachable."""
+        channel = await self._reach(contact)
+        stream = await channel.open_stream()
+        await stream.write(b"B")
+        return stream
+
+
+class _Fetch:
+    """One fetch at work."""
+
+    def __init__(self, service: BlobService, ref: BlobRef) -> None:
+        self._service = service
+        self._ref = ref
+        blobs = service.blobs
+        self._machine = f.BlobFetch(ref, blobs.manifest(ref.id), blobs.chunks(ref.id))
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._asks: dict[NodeId, asyncio.Queue[f.AskManifest | f.AskChunk]] = {}
+        self._result: str | None = None
+
+    async def run(self, holders: Sequence[Contact]) -> None:
+        workers = [asyncio.create_task(self._holder(contact)) for contact in holders]
+        self._events.put_nowait(TimePassed())
+        try:
+            while self._result is None:
+                event = await self._next()
+                for action in self._machine.handle(event, Instant(time.monotonic())):
+                    self._do(action)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        if self._result:
+            raise PeerUnreachable(self._result)
+
+    async def _next(self) -> Event:
+        due = self._machine.deadline()
+        try:
+            return await asyncio.wait_for(self._events.get(), None if due is None else max(0.0, due - time.monotonic()))
+        except TimeoutError:
+            return TimePassed()
+
+    def _do(self, action: Action) -> None:
+        blobs = self._service.blobs
+        match action:
+            case f.AskManifest(holder=holder) | f.AskChunk(holder=holder):
+                self._asks[holder].put_nowait(action)
+            case f.KeepManifest(data=data):
+                blobs.keep_manifest(self._ref.id, data)
+            case f.KeepChunk(number=number, data=data):
+                blobs.write(self._ref.id, number, data)
+            case f.Finished():
+                self._result = ""
+            case f.Failed(reason=reason):
+                self._result = reason
+            case _:
+                pass
+
+    async def _holder(self, contact: Contact) -> None:
+        """Ask one holder, a request at a time on the stream with up to four queued, until it fails."""
+        peer = contact.id
+        asks: asyncio.Queue[f.AskManifest | f.AskChunk] = asyncio.Queue()
+        self._asks[peer] = asks
+        try:
+            stream = await self._service.open(contact)
+            self._events.put_nowait(f.HolderFound(peer))
+            while True:
+                ask = await asks.get()
+                await self._ask(stream, peer, ask)
+        except (WireError, TimeoutError):
+            self._events.put_nowait(f.HolderLost(peer))
+
+    async def _ask(self, stream: Stream, peer: NodeId, ask: f.AskManifest | f.AskChunk) -> None:
+        chunk = isinstance(ask, f.AskChunk)
+        wanted: Wanted = ManifestWanted(blob=self._ref.blob)
+        if isinstance(ask, f.AskChunk):
+            wanted = ChunkWanted(blob=self._ref.blob, number=ask.number)
+        word = codec.encode(wanted)
+        await stream.write(len(word).to_bytes(4, "big") + word)
+        length = int.from_bytes(await _exactly(stream, 4, IDLE_SECONDS), "big")
+        data: bytes | None = None
+        if length != _NONE:
+            if length > (MAX_ANSWER if chunk else MAX_MANIFEST):
+                raise MalformedMessage("an answer over the bound")
+            data = await _exactly(stream, length, IDLE_SECONDS)
+        if isinstance(ask, f.AskChunk):
+            self._events.put_nowait(f.ChunkArrived(peer, ask.number, data))
+        else:
+            self._events.put_nowait(f.ManifestArrived(peer, data))

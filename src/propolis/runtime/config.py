@@ -1,0 +1,76 @@
+"""The state folder and the few settings in it. Unknown keys and values out of range are named, never ignored."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from propolis.terms.contact import Contact
+from propolis.terms.errors import ConfigError
+
+
+def default_home() -> Path:
+    """Return $PROPOLIS_HOME, or ~/.propolis."""
+    return Path(os.environ.get("PROPOLIS_HOME") or Path.home() / ".propolis")
+
+
+class FleetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """fleet.json: which fleet this member belongs to. `token` is hex while the invitation is not spent yet."""
+
+    fleet: str
+    addresses: tuple[str, ...]
+    token: str = ""
+
+    @property
+    def orchestrator(self) -> Contact:
+        """Whom to dial. Raises ConfigError."""
+        try:
+            return Contact(peer=bytes.fromhex(self.fleet), addresses=self.addresses)
+        except ValueError as error:
+            raise ConfigError("fleet.json: 'fleet' is not a key in hex; join again") from error
+
+
+class NodeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """node.json: what the lender offers. Zero means: find out."""
+
+    name: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    slots: Annotated[int, msgspec.Meta(ge=0, le=1024)] = 0
+    memory_mb: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] = 0
+    packages: tuple[str, ...] = ("numpy", "onnxruntime")
+    kinds: tuple[str, ...] = ("inference", "function")
+    listen: tuple[str, ...] = ("127.0.0.1:0",)
+
+
+class OrchestratorFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """orchestrator.json: where it listens; filled in at the first start so that a restart is found again."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:0",)
+    websocket: str = "127.0.0.1:0"
+
+
+T = TypeVar("T", FleetFile, NodeFile, OrchestratorFile)
+
+
+def read(path: Path, kind: type[T]) -> T | None:
+    """Return the record in a JSON file, None when there is no file. Raises ConfigError naming file and key."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (msgspec.MsgspecError, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def write(path: Path, record: T) -> None:
+    """Replace a JSON file at once. Raises ConfigError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(msgspec.to_builtins(record), file, indent=2)
+        beside.rename(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error}") from error

@@ -1,0 +1,256 @@
+"""A fleet as its owner uses it, synchronous: the client runs in a thread of its own.
+
+with Fleet() as fleet:
+    print(fleet.map(score, patients, privacy="trusted-lenders"))
+"""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from propolis.decisions import admission, privacy
+from propolis.messages import values
+from propolis.messages.jobs import JobRow, NodeRow, Verdict
+from propolis.messages.membership import Role
+from propolis.messages.program import Program
+from propolis.runtime import config, invitation
+from propolis.sdk import models, source, tables
+from propolis.sdk.client import Client
+from propolis.sdk.job import Job
+from propolis.terms.errors import ConfigError, DataError, RequirementUnmet
+from propolis.terms.identity import JOB_ID_BYTES, JobId
+from propolis.terms.job import MAX_TASK_BYTES, MAX_TASKS, BlobRef, JobSpec, Kind, Needs
+from propolis.terms.requirement import Requirement
+
+T = TypeVar("T")
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a job runs or waits: its line, each node's verdict, and its story."""
+
+    job: JobRow
+    verdicts: tuple[Verdict, ...]
+    events: tuple[str, ...]
+
+
+class Fleet:
+    """An owner's connection to its fleet. `home` is the state folder (default $PROPOLIS_HOME or ~/.propolis)."""
+
+    def __init__(self, home: Path | str | None = None, connect_timeout: float = 8.0) -> None:
+        """Connect. Raises ConfigError (no fleet here), PeerUnreachable, InvitationRefused."""
+        self._home = Path(home) if home is not None else config.default_home()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="propolis-owner", daemon=True)
+        self._client = Client(self._home / "owner")
+        self._thread.start()
+        try:
+            self._call(self._client.open(connect_timeout))
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def join(text: str, home: Path | str | None = None) -> None:
+        """Become an owner in a fleet by an invitation. Raises InvitationRefused, ConfigError."""
+        folder = (Path(home) if home is not None else config.default_home()) / "owner"
+        invited = invitation.from_text(text)
+        if invited.role is not Role.OWNER:
+            raise ConfigError("this invitation is for a node: propolis node join")
+        known = config.read(folder / "fleet.json", config.FleetFile)
+        if known is not None and known.fleet != invited.fleet.hex():
+            raise ConfigError(f"{folder} already belongs to another fleet; use another home")
+        if known is None or known.token:
+            record = config.FleetFile(fleet=invited.fleet.hex(), addresses=invited.addresses, token=invited.token.hex())
+            config.write(folder / "fleet.json", record)
+
+    def __enter__(self) -> "Fleet":
+        """Use as a context."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Disconnect."""
+        self.close()
+
+    def close(self) -> None:
+        """Disconnect; jobs go on as far as they can without us."""
+        if not self._loop.is_running():
+            return
+        if hasattr(self._client, "_driver"):
+            self._call(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5.0)
+        self._loop.close()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _do(self, call: Callable[[], T]) -> T:
+        async def work() -> T:
+            return call()
+
+        return self._call(work())
+
+    def pause(self, seconds: float) -> None:
+        """Return when anything moved, or after `seconds`."""
+        self._call(self._client.changed(seconds))
+
+    # -- the two kinds of work
+
+    def map(self, function: Callable[..., Any] | str, inputs: Sequence[Any], **options: Any) -> list[Any]:
+        """Run `function` on every input, privately, and return the results in order. Options: see `submit_map`."""
+        job = self.submit_map(function, inputs, **options)
+        self._settled(job)
+        results: list[Any] = job.results()
+        return results
+
+    def infer(self, model: str | Path | bytes, inputs: Any, **options: Any) -> Any:
+        """Run an ONNX model over a table, privately, and return its outputs. Options: see `submit_inference`."""
+        job = self.submit_inference(model, inputs, **options)
+        self._settled(job)
+        return job.results()
+
+    def _settled(self, job: Job) -> None:
+        """Wait; a job that cannot run on this fleet as it is says so instead of waiting for ever."""
+        while job.wait(timeout=3.0) == "pending":
+            explained = self.explain(job.id)
+            if explained.verdicts and not any(verdict.admitted for verdict in explained.verdicts):
+                reasons = sorted({reason for verdict in explained.verdicts for reason in verdict.reasons})
+                raise RequirementUnmet(
+                    f"no node of this fleet may run job {job.id[:8]} with privacy={explained.job.privacy!r}: {'; '.join(reasons)}"
+                )
+        job.wait()
+
+    def submit_map(
+        self,
+        function: Callable[..., Any] | str,
+        inputs: Sequence[Any],
+        *,
+        entry: str = "",
+        privacy: str | Requirement = privacy.DEFAULT,
+        name: str = "",
+        packages: Sequence[str] = (),
+        memory_mb: int = 512,
+        task_seconds: float = 60.0,
+        python: str = "",
+    ) -> Job:
+        """Submit a function over inputs, one task each. `function` is a def, or source text with `entry` its function.
+
+        packages: what it imports beyond the standard library, like "numpy>=2"; must be offered by a node, is never
+        installed. memory_mb, task_seconds: the most one task needs. Raises DataError, RequirementUnmet.
+        """
+        text, main = source.standalone(function, entry)
+        names = tuple(package.split("=")[0].split("<")[0].split(">")[0].split("!")[0].strip() for package in packages)
+        program = Program(kind=Kind.FUNCTION, source=text, entry=main, packages=names)
+        encoded = [values.encode(value) for value in inputs]
+        needs = Needs(memory_mb=memory_mb, task_seconds=task_seconds, packages=tuple(packages), python=python)
+        return self._submit(program, encoded, name or main, privacy, needs, bare_array=False)
+
+    def submit_inference(
+        self,
+        model: str | Path | bytes,
+        inputs: Any,
+        *,
+        rows_per_task: int | None = None,
+        privacy: str | Requirement = privacy.DEFAULT,
+        name: str = "",
+        memory_mb: int = 1024,
+        task_seconds: float = 60.0,
+    ) -> Job:
+        """Submit an ONNX model over an array, a dict of arrays, or a file (csv, npy, npz, safetensors, arrow)."""
+        data = models.read_model(model)
+        given = tables.read_arrays(Path(inputs)) if isinstance(inputs, str | Path) else inputs
+        if not isinstance(given, Mapping):
+            given = _array(given)
+        arrays = models.prepare(data, dict(given) if isinstance(given, Mapping) else given)
+        encoded = [values.encode(task) for task in models.cut(arrays, rows_per_task)]
+        title = name or (Path(model).stem if isinstance(model, str | Path) else "model")
+        needs = Needs(memory_mb=memory_mb, task_seconds=task_seconds, packages=("onnxruntime",))
+        program = Program(kind=Kind.INFERENCE, model=data)
+        return self._submit(program, encoded, title, privacy, needs, bare_array=not isinstance(given, Mapping))
+
+    def _submit(
+        self,
+        program: Program,
+        inputs: list[bytes],
+        name: str,
+        wanted: str | Requirement,
+        needs: Needs,
+        *,
+        bare_array: bool,
+    ) -> Job:
+        if not 0 < len(inputs) <= MAX_TASKS:
+            raise DataError(f"a job has 1 to {MAX_TASKS} tasks, not {len(inputs)}")
+        longest = max(map(len, inputs))
+        if longest > MAX_TASK_BYTES - 64:
+            raise DataError(
+                f"one input takes {longest / 1e6:.1f} MB; at most {MAX_TASK_BYTES >> 20} MB: make tasks smaller"
+            )
+        job = JobId(secrets.token_bytes(JOB_ID_BYTES))
+        requirement = privacy.requirement_for(wanted)
+
+        def spec_of(program: BlobRef) -> JobSpec:
+            return JobSpec(
+                job=job,
+                name=name[:100],
+                kind=kind,
+                tasks=len(inputs),
+                program=program,
+                requirement=requirement,
+                needs=needs,
+            )
+
+        kind = program.kind
+        reasons = admission.never(spec_of(BlobRef(blob=bytes(32), size=0)))
+        if reasons:
+            raise RequirementUnmet(f"this job can never run: {'; '.join(reasons)}")
+        live = self._do(lambda: self._client.submit(spec_of, program, inputs, job=job, bare_array=bare_array))
+        return Job(self, live)
+
+    # -- looking
+
+    def job(self, prefix: str) -> Job:
+        """Return one of our jobs by the beginning of its id, also after a restart. Raises ConfigError."""
+        found = [
+            owned
+            for owned in self._do(self._client.vault.jobs).values()
+            if owned.spec.job.hex().startswith(prefix.lower())
+        ]
+        if len(found) != 1:
+            raise ConfigError(f"{len(found) or 'no'} jobs begin with {prefix!r}; propolis jobs lists them")
+        return Job(self, self._do(lambda: self._client.reopen(found[0])))
+
+    def jobs(self) -> list[JobRow]:
+        """Return our jobs as the orchestrator knows them."""
+        return list(self._call(self._client.ask("jobs")).jobs)
+
+    def nodes(self) -> list[NodeRow]:
+        """Return the fleet's nodes."""
+        return list(self._call(self._client.ask("nodes")).nodes)
+
+    def explain(self, job: str) -> Explanation:
+        """Return which nodes run or refuse a job, and why."""
+        full = self.job(job).id
+        rows = self._call(self._client.ask("explain", bytes.fromhex(full)))
+        if not rows.jobs:
+            raise ConfigError(f"the orchestrator does not know job {job}")
+        return Explanation(job=rows.jobs[0], verdicts=rows.verdicts, events=rows.events)
+
+    def stop(self, job: str) -> None:
+        """End a job; finished results stay."""
+        full = self.job(job).id
+        self._do(lambda: self._client.stop_job(JobId(bytes.fromhex(full))))
+
+    def invite(self, role: str = "node") -> str:
+        """Return a fresh single-use invitation. Raises InvitationRefused."""
+        return self._call(self._client.invite(Role(role)))
+
+
+def _array(given: Any) -> Any:
+    import numpy as np
+
+    return np.asarray(given)

@@ -1,0 +1,124 @@
+"""One job as its owner holds it: wait for it, read its results, its prints, and who ran it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from propolis.messages import values
+from propolis.messages.jobs import Progress, TaskResult
+from propolis.sdk import models
+from propolis.sdk.client import Live
+from propolis.terms.errors import Crashed, Overran, RequirementUnmet, TaskRaised
+from propolis.terms.job import JobState, Kind
+
+if TYPE_CHECKING:
+    from propolis.sdk.fleet import Fleet
+
+_CODES = {Overran.code: Overran, Crashed.code: Crashed}
+ENDED = (JobState.DONE, JobState.FAILED, JobState.STOPPED, JobState.REFUSED)
+
+
+class Job:
+    """A job in a fleet."""
+
+    def __init__(self, fleet: Fleet, live: Live) -> None:
+        self._fleet = fleet
+        self._live = live
+
+    @property
+    def id(self) -> str:
+        """The job's id in hex; any unambiguous beginning of it names the job."""
+        return self._live.owned.spec.job.hex()
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self._live.owned.spec.name
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it has."""
+        return self._live.owned.spec.tasks
+
+    @property
+    def finished(self) -> int:
+        """How many results are here."""
+        return len(self._live.outcomes)
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the orchestrator last said."""
+        return self._live.progress
+
+    def state(self) -> str:
+        """Return pending, running, done, failed, stopped or refused."""
+        live = self._live
+        if live.refused is not None:
+            return JobState.REFUSED
+        if live.complete:
+            return JobState.FAILED if any(outcome is None for _, outcome in live.outcomes.values()) else JobState.DONE
+        if live.progress is not None and live.progress.state not in (JobState.DONE, JobState.FAILED):
+            return live.progress.state
+        return JobState.RUNNING if live.progress is not None else JobState.PENDING
+
+    def reason(self) -> str:
+        """Return why it waits, failed or was refused."""
+        if self._live.refused is not None:
+            return self._live.refused.reason
+        return self._live.progress.reason if self._live.progress is not None else ""
+
+    def wait(self, timeout: float | None = None, on_progress: Callable[[Job], None] | None = None) -> str:
+        """Return the final state, or the present one when `timeout` seconds pass. Calls `on_progress` as it moves."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while self.state() not in ENDED:
+            left = 0.5 if until is None else min(0.5, until - time.monotonic())
+            if left <= 0:
+                break
+            self._fleet.pause(left)
+            if on_progress is not None:
+                on_progress(self)
+        if on_progress is not None:
+            on_progress(self)
+        return self.state()
+
+    def outcomes(self) -> list[values.Outcome | None]:
+        """Return each task's outcome in order; None where there is none (yet)."""
+        return [self._live.outcomes.get(index, (None, None))[1] for index in range(self.tasks)]
+
+    def results(self) -> Any:
+        """Return results in input order: a list for functions, arrays for models.
+
+        Raises RequirementUnmet (refused), TaskRaised (the function raised), Overran or Crashed (a task failed for good).
+        """
+        if self._live.refused is not None:
+            raise RequirementUnmet(self._live.refused.reason)
+        found = [self._value(index) for index in range(self.tasks)]
+        if self._live.owned.spec.kind is Kind.FUNCTION:
+            return found
+        joined = models.join(found)
+        return next(iter(joined.values())) if self._live.owned.bare_array and len(joined) == 1 else joined
+
+    def _value(self, index: int) -> Any:
+        pair = self._live.outcomes.get(index)
+        if pair is None:
+            raise RequirementUnmet(f"task {index} has no result yet: {self.state()} {self.reason()}")
+        item, outcome = pair
+        if outcome is None:
+            raise _CODES.get(item.code, Crashed)(f"task {index} failed for good: {item.code}")
+        if not outcome.ok:
+            raise TaskRaised(f"task {index} raised:\n{outcome.error}")
+        return values.decode(outcome.value)
+
+    def logs(self) -> list[tuple[int, str]]:
+        """Return what each task printed, and what it raised; opened here, never seen by the fleet."""
+        lines: list[tuple[int, str]] = []
+        for index, outcome in enumerate(self.outcomes()):
+            if outcome is not None and (outcome.printed or outcome.error):
+                lines.append((index, outcome.printed + outcome.error))
+        return lines
+
+    def ran(self) -> list[TaskResult]:
+        """Return which guest on which node ran each finished task."""
+        return [item for item, _ in self._live.outcomes.values()]

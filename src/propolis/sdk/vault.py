@@ -1,0 +1,107 @@
+"""What an owner's client keeps on its own disk: its jobs, their secrets, sealed inputs and results. Mode 0600, never sent.
+
+Whoever can read this file can read the owner's jobs: it is as private as the owner's own machine.
+"""
+
+import secrets
+from typing import Annotated
+
+import msgspec
+
+from propolis.crypto import granting, sealing
+from propolis.messages import codec, values
+from propolis.messages.jobs import TaskResult
+from propolis.ports.store import DropPrefix, Put, Store
+from propolis.protocols.jobs.bits import Bits
+from propolis.protocols.jobs.book import INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
+from propolis.terms.errors import MalformedMessage, SealBroken
+from propolis.terms.identity import GuestId, JobId
+from propolis.terms.job import JobSpec
+
+OWNED = "owned"
+
+
+class Owned(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One of our jobs."""
+
+    spec: JobSpec
+    secret: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    bare_array: bool = False  # inference over one array: give one array back
+    born: float = 0.0
+
+
+class Vault:
+    """Jobs and secrets over a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._roots: dict[GuestId, bytes] = {}
+
+    @staticmethod
+    def fresh_secret() -> bytes:
+        """Return a job secret (step 1)."""
+        return secrets.token_bytes(sealing.SECRET_BYTES)
+
+    def add(self, owned: Owned, inputs: list[bytes]) -> list[int]:
+        """Seal and keep a job's inputs with the job, in one commit. Returns the sealed sizes. Raises StoreFull."""
+        job = owned.spec.id
+        root = sealing.input_root(owned.secret, job)
+        sealed = [sealing.seal_input(root, job, index, plain) for index, plain in enumerate(inputs)]
+        writes = [Put(INPUTS, task_key(job, index), data) for index, data in enumerate(sealed)]
+        self._store.commit([Put(OWNED, job, codec.encode(owned)), *writes])
+        return [len(data) for data in sealed]
+
+    def jobs(self) -> dict[JobId, Owned]:
+        """Return every job kept."""
+        return {JobId(key): codec.decode(value, Owned) for key, value in self._store.scan(OWNED)}
+
+    def sizes(self, owned: Owned) -> list[int]:
+        """Return the sealed sizes of a job's inputs; 0 where they were dropped after the end."""
+        sizes = [0] * owned.spec.tasks
+        for key, size in self._store.sizes(INPUTS, owned.spec.id):
+            sizes[int.from_bytes(key[16:], "big")] = size
+        return sizes
+
+    def finished(self, owned: Owned) -> Bits:
+        """Return which results are kept."""
+        bits = Bits(owned.spec.tasks)
+        for key, _ in self._store.sizes(RESULTS, owned.spec.id):
+            bits.add(int.from_bytes(key[16:], "big"))
+        return bits
+
+    def results(self, owned: Owned) -> dict[int, tuple[TaskResult, values.Outcome | None]]:
+        """Open every result kept; None where the task failed for good."""
+        found: dict[int, tuple[TaskResult, values.Outcome | None]] = {}
+        for key, value in self._store.scan(RESULTS, owned.spec.id):
+            kept: KeptResult = codec.decode(value, KeptResult)
+            sealed = self._store.get(OUTPUTS, key) or b""
+            found[kept.item.index] = (kept.item, self.open(owned, kept.item, sealed))
+        return found
+
+    def open(self, owned: Owned, item: TaskResult, sealed: bytes) -> values.Outcome | None:
+        """Open one result (step 8). Raises SealBroken, MalformedMessage; None for a task that failed for good."""
+        if item.code:
+            return None
+        guest = GuestId(item.guest)
+        root = self._roots.get(guest)
+        if root is None:
+            root = self._roots[guest] = sealing.result_root(owned.secret, owned.spec.id, guest)
+        outcome: values.Outcome = codec.decode(
+            sealing.open_result(root, owned.spec.id, guest, item.index, item.attempt, sealed), values.Outcome
+        )
+        return outcome
+
+    def opens(self, owned: Owned, item: TaskResult, sealed: bytes) -> values.Outcome | bool | None:
+        """Like `open`, but False when it does not open."""
+        try:
+            return self.open(owned, item, sealed)
+        except (SealBroken, MalformedMessage):
+            return False
+
+    def grant(self, owned: Owned, guest: GuestId, key: bytes) -> bytes:
+        """Seal the roots to a guest (step 6). Raises SealBroken."""
+        return granting.seal_grant(owned.secret, owned.spec.id, guest, key)
+
+    def forget_inputs(self, job: JobId) -> None:
+        """Drop sealed inputs that are not needed any more."""
+        self._store.commit([DropPrefix(INPUTS, job)])
