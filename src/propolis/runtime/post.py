@@ -86,11 +86,9 @@ class Post:
             await wire.close()
 
     def _wire_for(self, contact: Contact) -> Wire:
-        scheme = contact.addresses[0].partition("://")[0] if contact.addresses and "://" in contact.addresses[0] else ""
-        for wire in self._wires:
-            if scheme and wire.scheme == scheme:
-                return wire
-        return self._wires[0]
+        """Return the first wire that can use one of the contact's addresses."""
+        schemes = {address.partition("://")[0] if "://" in address else "" for address in contact.addresses}
+        return next((wire for wire in self._wires if wire.scheme in schemes), self._wires[0])
 
     async def channel_to(self, contact: Contact) -> Channel:
         """Return the open channel to a peer, or dial one. Raises PeerUnreachable."""
@@ -175,6 +173,7 @@ class Post:
             stream = await asyncio.wait_for(channel.open_stream(), GREETING_SECONDS)
             await asyncio.wait_for(stream.write(CONTROL), GREETING_SECONDS)
         except (WireError, TimeoutError) as error:
+            log.info("dial: %s", error)
             self._event(DialFailed(contact.id, str(error)))
             return
         line = Line(channel, ours=True)

@@ -1,10 +1,8 @@
 """One job as its owner holds it: wait for it, read its results, its prints, and who ran it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from propolis.messages import values
 from propolis.messages.jobs import Progress, TaskResult
@@ -13,17 +11,22 @@ from propolis.sdk.client import Live
 from propolis.terms.errors import Crashed, Overran, RequirementUnmet, TaskRaised
 from propolis.terms.job import JobState, Kind
 
-if TYPE_CHECKING:
-    from propolis.sdk.fleet import Fleet
-
 _CODES = {Overran.code: Overran, Crashed.code: Crashed}
 ENDED = (JobState.DONE, JobState.FAILED, JobState.STOPPED, JobState.REFUSED)
+
+
+class Waits(Protocol):
+    """The part of a fleet that a job needs."""
+
+    def pause(self, seconds: float) -> None:
+        """Return when anything moved, or after `seconds`."""
+        ...
 
 
 class Job:
     """A job in a fleet."""
 
-    def __init__(self, fleet: Fleet, live: Live) -> None:
+    def __init__(self, fleet: Waits, live: Live) -> None:
         self._fleet = fleet
         self._live = live
 
@@ -69,7 +72,7 @@ class Job:
             return self._live.refused.reason
         return self._live.progress.reason if self._live.progress is not None else ""
 
-    def wait(self, timeout: float | None = None, on_progress: Callable[[Job], None] | None = None) -> str:
+    def wait(self, timeout: float | None = None, on_progress: Callable[["Job"], None] | None = None) -> str:
         """Return the final state, or the present one when `timeout` seconds pass. Calls `on_progress` as it moves."""
         until = None if timeout is None else time.monotonic() + timeout
         while self.state() not in ENDED:

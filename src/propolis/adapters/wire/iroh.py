@@ -225,18 +225,17 @@ class IrohWire:
 
     async def dial(self, contact: Contact) -> IrohChannel:
         """Reach a peer within DIAL_SECONDS."""
-        if not contact.addresses:
+        addresses = [address for address in contact.addresses if "://" not in address]
+        if not addresses:
             raise PeerUnreachable("no address is known for this peer")
         try:
             peer = glue.EndpointId.from_bytes(contact.peer)
-            address = glue.EndpointAddr(peer, None, list(contact.addresses))
+            address = glue.EndpointAddr(peer, None, addresses)
             return IrohChannel(await asyncio.wait_for(self._endpoint.connect(address, ALPN), DIAL_SECONDS))
         except TimeoutError as error:
-            raise PeerUnreachable(
-                f"nobody answered at {', '.join(contact.addresses)} within {DIAL_SECONDS:g} s"
-            ) from error
+            raise PeerUnreachable(f"nobody answered at {', '.join(addresses)} within {DIAL_SECONDS:g} s") from error
         except glue.IrohError as error:
-            raise PeerUnreachable(f"{', '.join(contact.addresses)}: {_why(error)}") from error
+            raise PeerUnreachable(f"{', '.join(addresses)}: {_why(error)}") from error
 
     async def accept(self) -> IrohChannel:
         """Wait for the next incoming channel."""
