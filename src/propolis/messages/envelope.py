@@ -36,6 +36,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbi
     seen: Counter  # the peer's incarnation as the sender knows it, 0 = none
     seq: Counter  # 1, 2, 3... within (epoch, seen); 0 = not sequenced
     ack: Counter  # the last seq taken from the peer, in order
+    missing: Annotated[tuple[Counter, ...], msgspec.Meta(max_length=32)] = ()  # seqs after ack that did not come
     message: Message | None = None
     sizes: Annotated[
         tuple[Annotated[int, msgspec.Meta(ge=0, le=MAX_BODY)], ...], msgspec.Meta(max_length=MAX_SEGMENTS)

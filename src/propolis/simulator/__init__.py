@@ -1,1 +1,1 @@
-"""The same parties under virtual time, with links, device models, churn and adversaries."""
+"""The same parties under virtual time, with links that lose and delay, kills, restarts, and a trace whose hash repeats."""

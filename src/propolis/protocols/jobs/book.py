@@ -110,6 +110,7 @@ class Job:
         self.untaken: dict[int, KeptResult] = {}
         self.failed = 0
         self.guests: set[GuestId] = set()
+        self.serving = 0  # how many of them serve
         self.blamed: dict[int, int] = {}  # index -> faults when run alone; presence = run it alone
         self.strikes: dict[NodeId, Strike] = {}
         self.barred: dict[NodeId, str] = {}

@@ -10,7 +10,7 @@ import msgspec
 from propolis.messages.envelope import Message
 from propolis.ports.store import Write
 from propolis.ports.world import Entropy
-from propolis.protocols.jobs.book import Guest, Job, Node
+from propolis.protocols.jobs.book import Guest, Job, Node, Phase
 from propolis.protocols.machine import Action, BodyPart, Mail, Persist
 from propolis.terms.identity import AttemptId, GuestId, JobId, NodeId
 from propolis.terms.placement import Problem
@@ -45,7 +45,7 @@ class Desk:
         self.nodes: dict[NodeId, Node] = {}
         self.owners: set[NodeId] = set()
         self.work: dict[int, JobId | Problem] = {}
-        self.hungry: dict[JobId, None] = {}  # ordered, unlike a set, so that traces repeat
+        self.hungry: dict[JobId, dict[GuestId, None] | None] = {}  # None = all its guests; ordered, so traces repeat
         self.leaving: dict[GuestId, None] = {}
         self.dirty = False  # placement may have changed
         self.disk_full = False
@@ -102,6 +102,16 @@ class Desk:
         queued = len(job.pending) + len(job.running)
         return max(0, min(queued, job.remaining) - len(job.guests))
 
+    def feed_all(self, job: Job) -> None:
+        """Look at all guests of the job when the step ends."""
+        self.hungry[job.id] = None
+
+    def feed_one(self, guest: Guest) -> None:
+        """Look at this guest when the step ends."""
+        wanted = self.hungry.setdefault(guest.job, {})
+        if wanted is not None:
+            wanted[guest.id] = None
+
     # -- guests
 
     def enrol(self, guest_id: GuestId, job: Job, node: Node) -> Guest:
@@ -123,7 +133,8 @@ class Desk:
         self.leaving.pop(guest.id, None)
         job.guests.discard(guest.id)
         self.nodes[guest.node].guests.discard(guest.id)
-        self.hungry[job.id] = None
+        job.serving -= guest.phase is Phase.SERVING
+        self.feed_all(job)
         self.dirty = True
 
     def note(self, job: Job, now: Instant, text: str) -> None:

@@ -10,7 +10,7 @@ from propolis.messages.envelope import Message, Segment
 from propolis.ports.world import Entropy
 from propolis.protocols.jobs import answers, feeding, hosting, intake, ledger, planning
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.jobs.book import Job, KeptJob, KeptResult, Node
+from propolis.protocols.jobs.book import Job, KeptJob, KeptResult, Node, Phase
 from propolis.protocols.jobs.desk import Desk, DispatcherConfig, Output
 from propolis.protocols.machine import Event, TimePassed, WorkDone, WorkFailed
 from propolis.terms.errors import PropolisError, StoreFull
@@ -20,6 +20,7 @@ from propolis.terms.placement import Placement, Problem
 from propolis.terms.time import Instant, earliest
 
 SOLVE_AGAIN = 1.0
+PLAN_EVERY = 0.02
 
 
 class Dispatcher:
@@ -28,6 +29,7 @@ class Dispatcher:
     def __init__(self, entropy: Entropy, boot: int, config: DispatcherConfig | None = None) -> None:
         self.desk = Desk(entropy, boot, config or DispatcherConfig())
         self._solving = False
+        self._planned = float("-inf")
         self._ready_at: Instant | None = None
 
     # -- restart
@@ -118,6 +120,7 @@ class Dispatcher:
             assert guest.id in desk.nodes[guest.node].guests
             assert guest.id in desk.jobs[guest.job].guests
         for job in desk.jobs.values():
+            assert job.serving == sum(desk.guests[guest].phase is Phase.SERVING for guest in job.guests)
             assert job.live or not job.guests, "an ended job holds no guest"
             assert not any(index in job.finished for index in job.running), "a finished task does not run"
             assert all(index in job.finished for index in job.untaken)
@@ -162,12 +165,21 @@ class Dispatcher:
         while desk.leaving or desk.hungry or self._may_plan():
             self._close_leaving()
             hungry, desk.hungry = desk.hungry, {}
-            for job_id in hungry:
+            for job_id, only in hungry.items():
                 if job_id in desk.jobs:
-                    feeding.feed(desk, desk.jobs[job_id], now)
+                    feeding.feed(desk, desk.jobs[job_id], only, now)
             if self._may_plan() and not desk.leaving:
-                desk.dirty = False
-                self._solving = planning.plan(desk, now)
+                self._plan(now)
+
+    def _plan(self, now: Instant) -> None:
+        """Place now, or a moment after the last time: a thousand nodes may enter at once."""
+        desk = self.desk
+        desk.dirty = False
+        if now < self._planned + PLAN_EVERY:
+            desk.retry(Instant(self._planned + PLAN_EVERY))
+        else:
+            self._planned = now
+            self._solving = planning.plan(desk, now)
 
     def _may_plan(self) -> bool:
         return self.desk.dirty and not self._solving and self._ready_at is None

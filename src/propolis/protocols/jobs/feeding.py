@@ -1,10 +1,13 @@
 """How much work a guest is given at a time: enough to keep it busy for a moment, so little that nobody waits for it."""
 
+from collections.abc import Iterable
+
 from propolis.messages import jobs as say
 from propolis.protocols.jobs import ledger
 from propolis.protocols.jobs.book import INPUTS, Guest, Job, Phase, task_key
 from propolis.protocols.jobs.desk import Desk, DispatcherConfig
 from propolis.protocols.machine import FromStore
+from propolis.terms.identity import GuestId
 from propolis.terms.job import JobState
 from propolis.terms.time import Instant
 
@@ -12,17 +15,17 @@ FIRST_DEPTH = 2
 SMOOTHING = 0.3
 
 
-def feed(desk: Desk, job: Job, now: Instant) -> None:
-    """Give the job's serving guests what they have room for."""
+def feed(desk: Desk, job: Job, only: Iterable[GuestId] | None, now: Instant) -> None:
+    """Give serving guests what they have room for: those of `only`, or all of the job."""
     if not job.live:
         return
-    serving = [guest for guest in desk.guests_of(job) if guest.phase is Phase.SERVING and guest.id not in desk.leaving]
-    for guest in serving:
-        if not desk.nodes[guest.node].suspect:
-            indices = next_batch(job, guest, len(serving), desk.config)
+    wanted = desk.guests_of(job) if only is None else [desk.guests[guest] for guest in only if guest in desk.guests]
+    for guest in wanted:
+        if guest.phase is Phase.SERVING and guest.id not in desk.leaving and not desk.nodes[guest.node].suspect:
+            indices = next_batch(job, guest, job.serving, desk.config)
             if indices:
                 _run(desk, job, guest, indices)
-    if job.state is JobState.PENDING and serving:
+    if job.state is JobState.PENDING and job.serving:
         job.state, job.reason = JobState.RUNNING, ""
         ledger.progress(desk, job, now)
 

@@ -60,13 +60,14 @@ def _adopt(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> None:
     guest = desk.enrol(GuestId(held.guest), job, node)
     guest.receipt, guest.signature = held.receipt, held.signature
     guest.phase = Phase.SERVING if held.serving else (Phase.OFFERED if held.receipt else Phase.STARTING)
+    job.serving += guest.phase is Phase.SERVING
     for index, attempt in zip(held.indices, held.attempts, strict=False):
         if index < job.spec.tasks and index not in job.finished:
             guest.outstanding[AttemptId(attempt)] = index
             job.running.setdefault(index, AttemptId(attempt))
     if guest.phase is Phase.OFFERED:
         intake.want_grant(desk, job, guest)
-    desk.hungry[job.id] = None
+    desk.feed_all(job)
 
 
 def moved(desk: Desk, peer: NodeId, message: say.GuestReady | say.GuestServing | say.GuestGone, now: Instant) -> None:
@@ -81,9 +82,10 @@ def moved(desk: Desk, peer: NodeId, message: say.GuestReady | say.GuestServing |
             intake.want_grant(desk, job, guest)
         case say.GuestServing() if guest.phase is Phase.GRANTED:
             guest.phase = Phase.SERVING
+            job.serving += 1
             job.strikes.pop(guest.node, None)
             desk.note(job, now, f"guest {guest.id[:4].hex()} serves on {desk.nodes[peer].report.name}")
-            desk.hungry[job.id] = None
+            desk.feed_one(guest)
             ledger.progress(desk, job, now)
         case say.GuestGone():
             _gone(desk, job, guest, message, now)
@@ -143,4 +145,4 @@ def tasks_ended(desk: Desk, peer: NodeId, message: say.TasksEnded, body: tuple[S
         item = say.TaskResult(index=index, attempt=attempt, guest=guest.id, node=peer, code=code)
         ended.append((item, b"" if code else sealed))
     ledger.finish(desk, job, ended, now)
-    desk.hungry[job.id] = None
+    desk.feed_one(guest)

@@ -105,7 +105,7 @@ def put_inputs(desk: Desk, peer: NodeId, message: say.PutInputs, body: tuple[Seg
     kept = tuple(index for index in message.indices if index < job.spec.tasks and index in job.stored)
     desk.say(peer, say.Stored(job=job.id, indices=kept))
     desk.dirty = desk.dirty or desk.wanted(job) > 0
-    desk.hungry[job.id] = None
+    desk.feed_all(job)
 
 
 def granted(desk: Desk, peer: NodeId, message: say.Grant | say.Denied, now: Instant) -> None:
@@ -154,7 +154,7 @@ def rejected(desk: Desk, peer: NodeId, message: say.Rejected, now: Instant) -> N
         job.state = JobState.PENDING
         desk.write(Put(JOBS, job.id, codec.encode(job.kept())))
     desk.dirty = True
-    desk.hungry[job.id] = None
+    desk.feed_all(job)
 
 
 def stop(desk: Desk, peer: NodeId, job_id: bytes, now: Instant) -> None:

@@ -6,6 +6,7 @@ session: what was in flight is handed back to the caller, who resynchronises. An
 step that took the message was persisted (the driver's order), so acknowledged means durable.
 """
 
+import itertools
 from collections import deque
 
 import msgspec
@@ -15,6 +16,8 @@ from propolis.protocols.machine import BodyPart, FromStore, Transmit
 from propolis.terms.identity import NodeId
 from propolis.terms.time import NEVER, Instant
 
+MAX_MISSING = 32
+
 
 class LinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds and times of a link, in seconds, packets and bytes."""
@@ -23,10 +26,12 @@ class LinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     suspect: float = 3.0
     dead: float = 5.0
     ack_delay: float = 0.2
+    gap_delay: float = 0.02
     resend: float = 8.0
     window_packets: int = 256
     window_bytes: int = 24 * 1024 * 1024
     ack_packets: int = 16
+    resend_again: float = 0.3
 
 
 class Unsent(msgspec.Struct, frozen=True):
@@ -41,6 +46,7 @@ class _Item(msgspec.Struct):
     message: Message
     parts: tuple[BodyPart, ...]
     size: int
+    resent: float = -1.0
 
 
 def size_of(part: BodyPart) -> int:
@@ -56,12 +62,14 @@ class Link:
         "_config",
         "_cursor",
         "_flight_bytes",
+        "_held",
         "_next_beat",
         "_next_seq",
         "_outbox",
         "_owed",
         "_progress",
         "_taken",
+        "_wanted",
         "attached",
         "epoch",
         "heard",
@@ -83,6 +91,7 @@ class Link:
         self._next_beat: Instant = NEVER
         self._ack_due: Instant = NEVER
         self._progress: Instant = now  # last time an acknowledgement moved, or sending began
+        self._wanted: tuple[int, ...] = ()
         self._reset_numbers()
 
     def _reset_numbers(self) -> None:
@@ -91,6 +100,7 @@ class Link:
         self._flight_bytes = 0
         self._next_seq = 1
         self._taken = 0
+        self._held: dict[int, Packet] = {}  # came out of order, waiting for what is missing
         self._owed = 0  # messages taken and not yet acknowledged
         self._ack_due = NEVER
 
@@ -157,24 +167,53 @@ class Link:
             self._ack_due = now
             return "", []
         self._acknowledged(envelope.ack, now)
+        self._wanted = envelope.missing
         if not self.mutual:
             self.mutual = True
             return "open", []
         return "", []
 
-    def take(self, envelope: Envelope, now: Instant) -> bool:
-        """Return whether the packet's message is the next in order; notes what is owed to the peer (rule 1)."""
+    def take(self, packet: Packet, now: Instant) -> list[Packet]:
+        """Return the packets that are next in order, this one and those it was waiting for (rule 1)."""
+        envelope = packet.envelope
         if envelope.seq == 0 or envelope.seen != self.epoch or envelope.epoch != self.seen:
-            return False
-        fresh = envelope.seq == self._taken + 1
-        if fresh:
-            self._taken = envelope.seq
-            self._owed += 1
-        if not fresh or self._owed >= self._config.ack_packets:
-            self._ack_due = now
-        else:
-            self._ack_due = min(self._ack_due, Instant(now + self._config.ack_delay))
-        return fresh
+            return []
+        if envelope.seq <= self._taken:
+            self._ack_due = now  # our acknowledgement was lost
+            return []
+        if envelope.seq != self._taken + 1:
+            if len(self._held) < self._config.window_packets:
+                self._held[envelope.seq] = packet
+            self._ack_due = min(self._ack_due, Instant(now + self._config.gap_delay))
+            return []
+        ready = [packet]
+        self._taken += 1
+        while self._taken + 1 in self._held:
+            self._taken += 1
+            ready.append(self._held.pop(self._taken))
+        self._owed += len(ready)
+        delay = 0.0 if self._owed >= self._config.ack_packets else self._config.ack_delay
+        self._ack_due = min(self._ack_due, Instant(now + delay))
+        return ready
+
+    def resend_missing(self, now: Instant) -> list[Transmit]:
+        """Send again what the peer says it lacks, each at most every `resend_again` seconds."""
+        if not self._wanted or not self.attached:
+            return []
+        wanted, self._wanted = set(self._wanted), ()
+        packets: list[Transmit] = []
+        for item in itertools.islice(self._outbox, self._cursor):
+            if item.seq in wanted and now >= item.resent + self._config.resend_again:
+                item.resent = now
+                packets.append(self._transmit(now, item.seq, item.message, item.parts))
+        return packets
+
+    def _missing(self) -> tuple[int, ...]:
+        if not self._held:
+            return ()
+        highest = max(self._held)
+        lacking = (seq for seq in range(self._taken + 1, highest) if seq not in self._held)
+        return tuple(itertools.islice(lacking, MAX_MISSING))
 
     def _acknowledged(self, ack: int, now: Instant) -> None:
         while self._outbox and self._outbox[0].seq <= ack:
@@ -198,11 +237,10 @@ class Link:
 
     def tick(self, now: Instant) -> tuple[str, list[Transmit]]:
         """Do what is due. Returns "suspect" or "dead" when that was concluded, and packets to send."""
-        silence = now - self.heard
-        if (self.mutual or self.attached) and silence >= self._config.dead:
+        if (self.mutual or self.attached) and now >= self.heard + self._config.dead:
             return "dead", []
         verdict = ""
-        if self.mutual and not self.suspected and silence >= self._config.suspect:
+        if self.mutual and not self.suspected and now >= self.heard + self._config.suspect:
             self.suspected, verdict = True, "suspect"
         if not self.attached:
             self._ack_due = NEVER
@@ -237,6 +275,7 @@ class Link:
             seen=self.seen,
             seq=seq,
             ack=self._taken,
+            missing=self._missing(),
             message=message,
             sizes=tuple(map(size_of, parts)),
         )

@@ -118,8 +118,7 @@ class Office:
 
     def forget(self, peer: NodeId) -> list[Action]:
         """Drop a peer: no link, no channel."""
-        if self._links.pop(peer, None) is None:
-            return []
+        self._links.pop(peer, None)
         self._armed.pop(peer, None)
         return [HangUp(peer)]
 
@@ -174,10 +173,9 @@ class Office:
             notices.append(Lost(event.peer, tuple(unsent)))
         if change.endswith("open"):
             notices.append(Opened(event.peer))
-        envelope = event.packet.envelope
-        if link.take(envelope, now) and envelope.message is not None:
-            notices.append(Heard(event.peer, envelope.message, event.packet.body))
-        actions: list[Action] = list(link.flush(now))
+        ready = [(packet.envelope.message, packet.body) for packet in link.take(event.packet, now)]
+        notices += [Heard(event.peer, message, body) for message, body in ready if message is not None]
+        actions: list[Action] = [*link.resend_missing(now), *link.flush(now)]
         self._arm(link)
         return actions, notices
 

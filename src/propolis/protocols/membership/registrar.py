@@ -22,7 +22,7 @@ INVITES = "invites"
 TOKEN_BYTES = 16
 MAX_OPEN_INVITES = 10_000
 STRANGER_SECONDS = 3.0
-MAX_STRANGERS = 64
+MAX_STRANGERS = 1024
 
 
 class Membership(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -1,0 +1,5 @@
+"""`python -m propolis` is `propolis`."""
+
+from propolis.cli.main import main
+
+main()

@@ -1,0 +1,198 @@
+"""Fleet commands: up, down, nodes, invite, node join, node start, privacy."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+from rich.live import Live
+from rich.table import Table
+
+from propolis.cli.show import Exit, console, emit, table
+from propolis.decisions.privacy import DEFAULT, KEYWORDS
+from propolis.messages.jobs import NodeRow
+from propolis.sdk import Fleet
+from propolis.sdk.local import LocalFleet, running, stop_running, varied
+from propolis.terms.errors import ConfigError
+from propolis.terms.identity import short
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+
+def nodes_table(rows: list[NodeRow]) -> Table:
+    """Return the table of nodes."""
+    columns = ("NODE", "NAME", "STATE", "BUSY", "SPEED", "MEMORY", "ISOLATION (self-told)", "PROVEN", "ADDRESS")
+    return table("", columns, [
+        (
+            short(row.node), row.report.name, row.state, f"{row.busy}/{row.report.slots}", f"{row.report.speed:.0f}",
+            f"{row.report.memory_mb} MB", row.report.isolation.rung.name.lower(), "nothing", row.address,
+        )
+        for row in rows
+    ])  # fmt: skip
+
+
+@click.command()
+@click.option(
+    "-n", "--nodes", "count", default=4, show_default=True, type=click.IntRange(1, 64), help="How many nodes."
+)
+@click.option("-d", "--detach", is_flag=True, help="Leave it running in the background; end it with propolis down.")
+@JSON
+@click.pass_obj
+def up(home: Path, count: int, detach: bool, as_json: bool) -> None:
+    """Start a local fleet: one orchestrator and N nodes with different limits."""
+    if running(home):
+        raise ConfigError(f"a local fleet runs in {home} already; end it with: propolis down")
+    fleet = LocalFleet(home, varied(count))
+    with console.status(f"starting an orchestrator and {count} nodes", spinner="dots") if not as_json else _quiet():
+        fleet.start()
+    with Fleet(home) as owner:
+        rows = owner.nodes()
+        emit(as_json, {"home": str(home), "nodes": rows}, nodes_table(rows))
+        if detach:
+            if not as_json:
+                console.print("running in the background; try: propolis run --help, end with: propolis down")
+            return
+        try:
+            _watch(owner, as_json)
+        except KeyboardInterrupt:
+            console.print("stopping")
+    fleet.stop()
+
+
+class _quiet:  # noqa: N801  a context that does nothing
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def _watch(owner: Fleet, as_json: bool) -> None:
+    """Show the fleet until Ctrl-C. The owner's store is released so that other commands can use it."""
+    owner.close()
+    if as_json or not sys.stdout.isatty():
+        while True:
+            time.sleep(3600)
+    with Live(console=console, refresh_per_second=2) as live:
+        while True:
+            live.update("fleet is up; use another terminal: propolis nodes, propolis run. Ctrl-C ends it.")
+            time.sleep(1)
+
+
+@click.command()
+@JSON
+@click.pass_obj
+def down(home: Path, as_json: bool) -> None:
+    """End a local fleet that was started with up --detach."""
+    ended = stop_running(home)
+    emit(as_json, {"ended": ended}, text=f"{ended} processes ended")
+
+
+@click.command()
+@JSON
+@click.pass_obj
+def nodes(home: Path, as_json: bool) -> None:
+    """List the fleet's nodes: state, load, speed, and what isolation each one says it reaches."""
+    with Fleet(home) as fleet:
+        rows = fleet.nodes()
+    emit(as_json, rows, nodes_table(rows))
+
+
+@click.command()
+@click.argument("role", type=click.Choice(["node", "owner"]), default="node")
+@JSON
+@click.pass_obj
+def invite(home: Path, role: str, as_json: bool) -> None:
+    """Print a fresh single-use invitation."""
+    with Fleet(home) as fleet:
+        text = fleet.invite(role)
+    emit(as_json, {"role": role, "invitation": text}, text=text)
+
+
+@click.command()
+@click.argument("invitation")
+@click.pass_obj
+def join(home: Path, invitation: str) -> None:
+    """Become an owner in a fleet by an invitation."""
+    Fleet.join(invitation, home)
+    console.print("joined; try: propolis nodes")
+
+
+@click.group()
+def node() -> None:
+    """Lend this computer: join a fleet, start again later."""
+
+
+def _limits(command: click.Command) -> click.Command:
+    for option in (
+        click.option("--name", default="", help="How people call this machine."),
+        click.option(
+            "--slots", type=click.IntRange(0, 1024), default=0, help="Guests at the same time (0: one per core)."
+        ),
+        click.option(
+            "--memory-mb", type=click.IntRange(0), default=0, help="Memory for one guest (0: half of all, shared)."
+        ),
+        click.option("--offer", multiple=True, help="A package jobs may import. Nothing is ever installed."),
+        click.option("--listen", multiple=True, help="Address to listen on, like 192.168.1.7:0 (default loopback)."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("join")
+@click.argument("invitation")
+@click.pass_obj
+def node_join(home: Path, /, invitation: str, **limits: object) -> int:
+    """Join a fleet with an invitation and run in the foreground; Ctrl-C leaves."""
+    return _run_node(home, ["--join", invitation], limits)
+
+
+@click.command("start")
+@click.pass_obj
+def node_start(home: Path, /, **limits: object) -> int:
+    """Run again as the member this computer already is."""
+    return _run_node(home, [], limits)
+
+
+def _run_node(home: Path, words: list[str], limits: dict[str, object]) -> int:
+    command = [sys.executable, "-m", "propolis.node", "--home", str(home / "node"), *words]
+    for name, value in limits.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, tuple):
+            command += [word for item in value for word in (flag, str(item))]
+        elif value:
+            command += [flag, str(value)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            if process.stdout.readline():
+                console.print("inside the fleet; jobs run sandboxed on this machine. Ctrl-C leaves.")
+            return process.wait()
+        except KeyboardInterrupt:
+            process.terminate()
+            process.wait()
+            return Exit.OK
+
+
+for _command in (node_join, node_start):
+    node.add_command(_limits(_command))
+
+
+@click.command()
+@JSON
+def privacy(as_json: bool) -> None:
+    """Say what each privacy keyword demands."""
+    rows = [
+        {"keyword": word, "default": word == DEFAULT, "meaning": text, "demands": [str(d) for d in demands]}
+        for word, (text, demands) in KEYWORDS.items()
+    ]
+    shown = table(
+        "",
+        ("KEYWORD", "MEANING"),
+        [(f"{r['keyword']}{' (default)' if r['default'] else ''}", r["meaning"]) for r in rows],
+    )
+    emit(as_json, rows, shown)
+
+
+COMMANDS = (up, down, nodes, invite, join, node, privacy)

@@ -1,0 +1,61 @@
+"""How the CLI speaks: tables for people, JSON for programs, one exit code per kind of end."""
+
+import json
+import sys
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+console = Console(stderr=False, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Exit(IntEnum):
+    """Exit codes; docs/reference/cli.md has the same table and a test joins the two."""
+
+    OK = 0
+    FAILED = 1  # the job or one of its tasks failed
+    USAGE = 2  # the command line is off
+    UNREACHABLE = 3  # no fleet answers
+    REFUSED = 4  # refused, or waiting with no node that may run it
+    CONFIG = 5  # this machine's files or settings
+    INTERRUPTED = 130
+
+
+def emit(as_json: bool, record: Any, table: Table | None = None, text: str = "") -> None:
+    """Print a record as JSON, or the table and text for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(_plain(record), indent=2) + "\n")
+        return
+    if table is not None:
+        console.print(table)
+    if text:
+        console.print(text)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, IntEnum):
+        return value.name.lower()
+    return value
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """Return a table."""
+    made = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*[str(cell) for cell in row])
+    return made

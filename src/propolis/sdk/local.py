@@ -1,0 +1,186 @@
+"""A local fleet: one orchestrator and several node processes on this machine, for trying things out. All in one home."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from propolis.sdk.fleet import Fleet
+from propolis.terms.errors import ConfigError
+
+START_SECONDS = 30.0
+STOP_SECONDS = 5.0
+
+
+class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one local node offers."""
+
+    name: str
+    slots: int = 1
+    memory_mb: int = 1024
+
+
+def varied(count: int) -> list[NodeLimits]:
+    """Return limits as different as machines are: one to two slots, 768 to 2048 MB."""
+    memories = (1024, 2048, 768, 1536)
+    return [
+        NodeLimits(name=f"node-{n + 1}", slots=1 + (n % 4 == 1), memory_mb=memories[n % len(memories)])
+        for n in range(count)
+    ]
+
+
+class LocalFleet:
+    """Processes of a local fleet. Use as a context, or `start` and `stop`."""
+
+    def __init__(self, home: Path, nodes: Sequence[NodeLimits]) -> None:
+        self.home = home
+        self.limits = list(nodes)
+        self.orchestrator: subprocess.Popen[str] | None = None
+        self.nodes: dict[str, subprocess.Popen[str]] = {}
+
+    def __enter__(self) -> "LocalFleet":
+        """Start everything."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop everything."""
+        self.stop()
+
+    def start(self) -> None:
+        """Start, or start again with the same identities. Raises ConfigError with what a process said."""
+        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        joined = {limit.name: (self.home / limit.name / "fleet.json").exists() for limit in self.limits}
+        owner = not (self.home / "owner" / "fleet.json").exists()
+        missing = [name for name, known in joined.items() if not known]
+        try:
+            ready = self.start_orchestrator(invite_nodes=len(missing), invite_owner=owner)
+            invitations = dict(zip(missing, ready["node_invitations"], strict=True))
+            if owner:
+                Fleet.join(ready["owner_invitation"], self.home)
+            for limit in self.limits:
+                self._launch_node(limit, invitations.get(limit.name, ""))
+            for limit in self.limits:
+                self._ready(self.nodes[limit.name], limit.name)
+        except BaseException:
+            self.stop()
+            raise
+        self._note_pids()
+
+    def start_orchestrator(self, *, invite_nodes: int = 0, invite_owner: bool = False) -> dict[str, Any]:
+        """Start the orchestrator process; returns its ready line."""
+        words = [
+            "propolis.orchestrator",
+            "--home",
+            str(self.home / "orchestrator"),
+            "--invite-nodes",
+            str(invite_nodes),
+        ]
+        self.orchestrator = self._launch([*words, *(["--invite-owner"] if invite_owner else [])], "orchestrator")
+        return self._ready(self.orchestrator, "orchestrator")
+
+    def start_node(self, limit: NodeLimits, invitation: str = "") -> None:
+        """Start one node and wait until it is inside."""
+        self._launch_node(limit, invitation)
+        self._ready(self.nodes[limit.name], limit.name)
+
+    def _launch_node(self, limit: NodeLimits, invitation: str) -> None:
+        words = ["propolis.node", "--home", str(self.home / limit.name), "--name", limit.name]
+        words += ["--slots", str(limit.slots), "--memory-mb", str(limit.memory_mb)]
+        self.nodes[limit.name] = self._launch([*words, *(["--join", invitation] if invitation else [])], limit.name)
+
+    def _launch(self, words: list[str], name: str) -> "subprocess.Popen[str]":
+        (self.home / "logs").mkdir(exist_ok=True)
+        with (self.home / "logs" / f"{name}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", *words],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"},
+            )
+
+    def _ready(self, process: "subprocess.Popen[str]", name: str) -> dict[str, Any]:
+        assert process.stdout is not None
+        readable, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+        line = process.stdout.readline() if readable else ""
+        if not line:
+            log = self.home / "logs" / f"{name}.log"
+            said = log.read_text(errors="replace").strip().splitlines()[-4:]
+            raise ConfigError(f"{name} did not start: {' / '.join(said) or 'no word'} (see {log})")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def kill(self, name: str) -> None:
+        """Kill a node, or "orchestrator", with signal 9."""
+        process = self.orchestrator if name == "orchestrator" else self.nodes.pop(name)
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def stop(self) -> None:
+        """End every process, politely first."""
+        processes = [*self.nodes.values(), *([self.orchestrator] if self.orchestrator else [])]
+        for process in processes:
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in processes:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        self.nodes.clear()
+        self.orchestrator = None
+        (self.home / "pids.json").unlink(missing_ok=True)
+
+    def _note_pids(self) -> None:
+        pids = {name: process.pid for name, process in self.nodes.items()}
+        if self.orchestrator is not None:
+            pids["orchestrator"] = self.orchestrator.pid
+        (self.home / "pids.json").write_text(json.dumps(pids))
+
+
+def running(home: Path) -> dict[str, int]:
+    """Return the processes of a local fleet that still run, by name."""
+    try:
+        pids: dict[str, int] = json.loads((home / "pids.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return {name: pid for name, pid in pids.items() if _is_ours(pid)}
+
+
+def _is_ours(pid: int) -> bool:
+    try:
+        return b"propolis." in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def stop_running(home: Path) -> int:
+    """End a detached local fleet; returns how many processes ended."""
+    pids = running(home)
+    for pid in pids.values():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while any(_is_ours(pid) for pid in pids.values()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in pids.values():
+        if _is_ours(pid):
+            os.kill(pid, signal.SIGKILL)
+    (home / "pids.json").unlink(missing_ok=True)
+    return len(pids)
