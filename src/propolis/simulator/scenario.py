@@ -101,9 +101,7 @@ class _Run:
             name = identity.public_of(seed)
             self.seeds[name], self.devices[name] = seed, device(number, self.dice)
             token, writes = hub.registrar.invite(Role.NODE)
-            kernel.stores[self.hub].update(
-                {(w.table, bytes(w.key)): bytes(w.value) for w in writes if hasattr(w, "value")}
-            )
+            kernel.commit(self.hub, writes)
             report = self.devices[name]
             kernel.add(name, node_party(kernel.dice(name), self.contact, report, token=token, link=LINK))
         token, _ = hub.registrar.invite(Role.OWNER, operator=True)

@@ -9,7 +9,7 @@ reads and writes are large.
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import iroh.iroh_ffi as glue
@@ -73,9 +73,16 @@ def checked_addresses(listen: Sequence[str], *, every_interface: bool = False) -
 class IrohStream:
     """One bidirectional QUIC stream."""
 
-    def __init__(self, pair: Any) -> None:
+    def __init__(self, pair: Any, over: Callable[[], None]) -> None:
         self._send = pair.send()
         self._recv = pair.recv()
+        self._over = over
+        self._open = 2  # directions that have not ended
+
+    def _ended(self, directions: int) -> None:
+        was, self._open = self._open, max(0, self._open - directions)
+        if was and not self._open:
+            self._over()
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all of `data`, in slices the carrier likes."""
@@ -92,12 +99,17 @@ class IrohStream:
     async def read(self, limit: int) -> bytes:
         """Return some bytes, or b"" at the end."""
         try:
-            return bytes(await self._recv.read(limit))
+            data = bytes(await self._recv.read(limit))
         except glue.IrohError as error:
+            self._ended(2)
             raise PeerUnreachable(_why(error)) from error
+        if not data:
+            self._ended(1)
+        return data
 
     async def finish(self) -> None:
         """Nothing more from us."""
+        self._ended(1)
         try:
             await self._send.finish()
         except glue.IrohError as error:
@@ -105,6 +117,7 @@ class IrohStream:
 
     async def reset(self) -> None:
         """Abandon both directions."""
+        self._ended(2)
         for call in (self._send.reset, self._recv.stop):
             try:
                 await call(0)
@@ -119,6 +132,8 @@ class IrohChannel:
         self._connection = connection
         self._peer = NodeId(bytes(connection.remote_id().to_bytes()))
         connection.set_max_concurrent_bi_streams(MAX_STREAMS)
+        self._opened = self._accepted = 0
+        self._room = asyncio.Event()
         connection.set_max_concurrent_uni_streams(0)
 
     @property
@@ -135,16 +150,35 @@ class IrohChannel:
     async def open_stream(self) -> IrohStream:
         """Open a stream; the peer sees it with our first byte. Waits DIAL_SECONDS for room, then refuses."""
         try:
-            return IrohStream(await asyncio.wait_for(self._connection.open_bi(), DIAL_SECONDS))
+            async with asyncio.timeout(DIAL_SECONDS):
+                while self._opened >= MAX_STREAMS:
+                    self._room.clear()
+                    await self._room.wait()
+                pair = await self._connection.open_bi()
         except (glue.IrohError, TimeoutError) as error:
             raise PeerUnreachable(_why(error)) from error
+        self._opened += 1
+        return IrohStream(pair, self._one_less_opened)
 
     async def accept_stream(self) -> IrohStream:
-        """Wait for a stream of the peer."""
-        try:
-            return IrohStream(await self._connection.accept_bi())
-        except glue.IrohError as error:
-            raise PeerUnreachable(_why(error)) from error
+        """Wait for a stream of the peer. Those beyond MAX_STREAMS are reset: the carrier grants 100 before we can lower it."""
+        while True:
+            try:
+                pair = await self._connection.accept_bi()
+            except glue.IrohError as error:
+                raise PeerUnreachable(_why(error)) from error
+            self._accepted += 1
+            stream = IrohStream(pair, self._one_less_accepted)
+            if self._accepted <= MAX_STREAMS:
+                return stream
+            await stream.reset()
+
+    def _one_less_opened(self) -> None:
+        self._opened -= 1
+        self._room.set()
+
+    def _one_less_accepted(self) -> None:
+        self._accepted -= 1
 
     async def send_datagram(self, data: bytes) -> None:
         """Send a small message, best effort."""

@@ -1,0 +1,171 @@
+"""What every wire must do. `pair(admit)` returns (dialling wire, accepting wire, how to reach the second)."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from propolis.ports.wire import DIAL_SECONDS, MAX_DATAGRAM, MAX_STREAMS, Admit, Channel, Stream, Wire
+from propolis.terms.contact import Contact
+from propolis.terms.errors import PeerUnreachable, TooLarge
+from propolis.terms.identity import NodeId
+
+Pair = Callable[[Admit | None], Awaitable[tuple[Wire, Wire, Contact]]]
+
+
+async def _refused(work: Awaitable[object], seconds: float = DIAL_SECONDS + 1.0) -> None:
+    try:
+        await asyncio.wait_for(work, seconds)
+    except PeerUnreachable:
+        return
+    raise AssertionError("PeerUnreachable was wanted")
+
+
+async def _channels(pair: Pair) -> tuple[Wire, Wire, Channel, Channel]:
+    one, other, contact = await pair(None)
+    near, far = await asyncio.gather(one.dial(contact), other.accept())
+    return one, other, near, far
+
+
+async def _streams(near: Channel, far: Channel) -> tuple[Stream, Stream]:
+    stream = await near.open_stream()
+    await stream.write(b"!")
+    there = await far.accept_stream()
+    assert await there.read(1) == b"!"
+    return stream, there
+
+
+async def _all(stream: Stream) -> bytes:
+    parts: list[bytes] = []
+    while part := await stream.read(1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def proves_both_keys(pair: Pair) -> None:
+    """Each side knows the key of the other."""
+    one, other, near, far = await _channels(pair)
+    assert near.peer == other.identity
+    assert far.peer == one.identity
+    await one.close()
+    await other.close()
+
+
+async def carries_bytes_both_ways(pair: Pair) -> None:
+    """Ten megabytes arrive as sent, in both directions at once, each ending on its own."""
+    one, other, near, far = await _channels(pair)
+    here, there = await _streams(near, far)
+    data = bytes(range(256)) * 40_000
+
+    async def push(stream: Stream) -> None:
+        await stream.write(data)
+        await stream.finish()
+
+    _, _, got_here, got_there = await asyncio.gather(push(here), push(there), _all(here), _all(there))
+    assert got_here == got_there == data
+    await one.close()
+    await other.close()
+
+
+async def streams_do_not_wait_for_each_other(pair: Pair) -> None:
+    """A stream nobody reads stops its writer, not its neighbour."""
+    one, other, near, far = await _channels(pair)
+    stuck, _unread = await _streams(near, far)
+    writing = asyncio.create_task(stuck.write(bytes(16 << 20)))
+    here, there = await _streams(near, far)
+    await here.write(b"through")
+    assert await asyncio.wait_for(there.read(100), 5) == b"through"
+    assert not writing.done()
+    writing.cancel()
+    await one.close()
+    await other.close()
+
+
+async def bounds_streams(pair: Pair) -> None:
+    """A peer cannot hold more than MAX_STREAMS open."""
+    one, other, near, far = await _channels(pair)
+    held = [await _streams(near, far) for _ in range(MAX_STREAMS)]
+    await _refused(near.open_stream())
+    assert len(held) == MAX_STREAMS
+    await one.close()
+    await other.close()
+
+
+async def carries_datagrams(pair: Pair) -> None:
+    """Small messages arrive whole; larger ones are an error of ours."""
+    one, other, near, far = await _channels(pair)
+    for size in (1, 1000, MAX_DATAGRAM):
+        await near.send_datagram(bytes(size))
+        assert len(await asyncio.wait_for(far.receive_datagram(), 5)) == size
+    try:
+        await near.send_datagram(bytes(MAX_DATAGRAM + 1))
+    except TooLarge:
+        pass
+    else:
+        raise AssertionError("TooLarge was wanted")
+    await one.close()
+    await other.close()
+
+
+async def a_wrong_key_is_refused(pair: Pair) -> None:
+    """Who answers with another key than asked for is not talked to."""
+    one, other, contact = await pair(None)
+    started = time.monotonic()
+    await _refused(one.dial(Contact(peer=one.identity, addresses=contact.addresses)))
+    assert time.monotonic() - started < DIAL_SECONDS + 0.5
+    await one.close()
+    await other.close()
+
+
+async def who_is_not_admitted_gets_nothing(pair: Pair) -> None:
+    """A peer that is not admitted has no channel a moment later."""
+
+    async def nobody(_: NodeId) -> bool:
+        return False
+
+    one, other, contact = await pair(nobody)
+    try:
+        channel = await one.dial(contact)
+    except PeerUnreachable:
+        pass
+    else:
+        await asyncio.wait_for(channel.closed(), 5)
+    await one.close()
+    await other.close()
+
+
+async def an_end_is_noticed(pair: Pair) -> None:
+    """Closing one side wakes everything that waits on the other."""
+    one, other, near, far = await _channels(pair)
+    _, there = await _streams(near, far)
+    waits = [far.accept_stream(), far.receive_datagram(), there.read(1)]
+    tasks = [asyncio.create_task(_refused(wait, 10)) for wait in waits]
+    await asyncio.sleep(0.05)
+    await near.close()
+    await near.close()
+    await asyncio.wait_for(asyncio.gather(*tasks, far.closed()), 10)
+    await one.close()
+    await other.close()
+    await other.close()
+
+
+async def a_closed_wire_accepts_nothing(pair: Pair) -> None:
+    """Waiting for a channel ends when the wire closes."""
+    one, other, _ = await pair(None)
+    waiting = asyncio.create_task(_refused(other.accept(), 10))
+    await asyncio.sleep(0.05)
+    await other.close()
+    await waiting
+    await one.close()
+
+
+SUITE = (
+    proves_both_keys,
+    carries_bytes_both_ways,
+    streams_do_not_wait_for_each_other,
+    bounds_streams,
+    carries_datagrams,
+    a_wrong_key_is_refused,
+    who_is_not_admitted_gets_nothing,
+    an_end_is_noticed,
+    a_closed_wire_accepts_nothing,
+)
