@@ -1,7 +1,11 @@
 """Every wire passes the same suite: iroh for real, WebSocket for real, and the stand-in."""
 
+import asyncio
 import os
 import secrets
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -66,7 +70,7 @@ def listening():
             inodes.add(target[8:-1])
     found = set()
     for name in ("tcp", "tcp6", "udp", "udp6"):
-        for line in open(f"/proc/self/net/{name}").read().splitlines()[1:]:
+        for line in Path(f"/proc/self/net/{name}").read_text().splitlines()[1:]:
             cells = line.split()
             if cells[9] in inodes and (name.startswith("udp") or cells[3] == "0A"):
                 found.add((name, cells[1].split(":")[0]))
@@ -80,6 +84,10 @@ async def test_nothing_listens_on_a_wildcard():
     before = listening()
     one, other, _ = await iroh_pair(None)
     dials, web, _ = await websocket_pair(None)
+    # iroh's port mapper asks the gateway from a wildcard socket once, for under a second; it cannot be switched off
+    deadline = asyncio.get_running_loop().time() + 5
+    while not (listening() - before <= LOOPBACK) and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.1)
     assert listening() - before <= LOOPBACK, listening()
     for wire in (one, other, dials, web):
         await wire.close()
@@ -113,12 +121,14 @@ def test_the_repair_of_the_byte_writer_falls_back_to_the_original(caplog):
     assert iroh_glue.repair(real), "the pinned release is the known one"
 
 
-async def test_iroh_carries_large_blobs_fast_enough():
-    import asyncio
-    import time
+SPEED = """
+import asyncio, secrets, time
+from propolis.adapters.wire.iroh import IrohWire
+from propolis.terms.contact import Contact
 
-    one, other, contact = await iroh_pair(None)
-    near, far = await asyncio.gather(one.dial(contact), other.accept())
+async def main():
+    one, other = await IrohWire.bind(secrets.token_bytes(32)), await IrohWire.bind(secrets.token_bytes(32))
+    near, far = await asyncio.gather(one.dial(Contact(peer=other.identity, addresses=other.addresses)), other.accept())
     stream = await near.open_stream()
     started = time.monotonic()
     push = asyncio.create_task(stream.write(bytes(32 << 20)))
@@ -127,6 +137,15 @@ async def test_iroh_carries_large_blobs_fast_enough():
     while got < 32 << 20:
         got += len(await there.read(1 << 20))
     await push
-    assert time.monotonic() - started < 32 / 30, "under 30 MB/s"
+    print(32 / (time.monotonic() - started))
     await one.close()
     await other.close()
+
+asyncio.run(main())
+"""
+
+
+def test_iroh_carries_large_blobs_fast_enough():
+    """In a process of its own: as shipped the binding does 4 to 6 MB/s, repaired over 100."""
+    done = subprocess.run([sys.executable, "-c", SPEED], capture_output=True, text=True, timeout=60, check=True)
+    assert float(done.stdout) > 30

@@ -1,0 +1,158 @@
+"""The command line as a person or a script meets it: help, exit codes, JSON, errors that say what to do."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from propolis.cli.show import Exit
+from propolis.sdk.local import LocalFleet, NodeLimits
+
+ROOT = Path(__file__).parents[2]
+
+
+def propolis(*words, home, cwd=None):
+    command = [sys.executable, "-m", "propolis", "--home", str(home), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    fleet = LocalFleet(tmp_path_factory.mktemp("fleet"), [NodeLimits(name=f"n{n}") for n in range(2)])
+    fleet.start()
+    yield fleet.home
+    fleet.stop()
+
+
+VERBS = [
+    "demo",
+    "doctor",
+    "down",
+    "explain",
+    "fetch",
+    "invite",
+    "jobs",
+    "join",
+    "logs",
+    "node",
+    "nodes",
+    "privacy",
+    "run",
+    "sim",
+    "stop",
+    "up",
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb, tmp_path):
+    done = propolis(verb, "--help", home=tmp_path)
+    assert done.returncode == 0
+    assert "Usage: " in done.stdout
+    assert len(done.stdout.splitlines()) > 3
+
+
+def test_the_exit_codes_are_the_documented_ones():
+    text = (ROOT / "docs/reference/cli.md").read_text()
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+    assert documented == {int(code) for code in Exit}
+
+
+def test_no_fleet_here(tmp_path):
+    done = propolis("nodes", home=tmp_path)
+    assert done.returncode == Exit.CONFIG
+    assert "propolis up" in done.stderr
+
+
+def test_a_wrong_word_is_a_usage_error(tmp_path):
+    assert propolis("fly", home=tmp_path).returncode == Exit.USAGE
+
+
+def test_a_broken_invitation_is_named(tmp_path):
+    done = propolis("join", "propolis1-abc", home=tmp_path)
+    assert done.returncode == Exit.REFUSED
+    assert "cut or mistyped" in done.stderr
+
+
+def test_run_fetch_logs_explain_stop(home, tmp_path):
+    (tmp_path / "job.py").write_text("def twice(x):\n    print('got', x)\n    return x * 2\n")
+    (tmp_path / "in.json").write_text("[1, 2, 3]")
+    done = propolis(
+        "run",
+        "job.py:twice",
+        "in.json",
+        "--privacy",
+        "trusted-lenders",
+        "-o",
+        "out.json",
+        "--json",
+        home=home,
+        cwd=tmp_path,
+    )
+    assert done.returncode == Exit.OK, done.stderr
+    record = json.loads(done.stdout)
+    assert record["state"] == "done"
+    assert json.loads((tmp_path / "out.json").read_text()) == [2, 4, 6]
+    name = record["job"][:8]
+    assert "got 2" in propolis("logs", name, home=home).stdout
+    assert json.loads(propolis("explain", name, "--json", home=home).stdout)["job"]["finished"] == 3
+    assert propolis("fetch", name, "-o", tmp_path / "again.json", home=home).returncode == Exit.OK
+    assert json.loads((tmp_path / "again.json").read_text()) == [2, 4, 6]
+
+
+def test_a_job_that_demands_proof_waits_and_says_why(home, tmp_path):
+    (tmp_path / "job.py").write_text("def f(x):\n    return x\n")
+    (tmp_path / "in.json").write_text("[1]")
+    done = propolis("run", "job.py:f", "in.json", "--timeout", "3", home=home, cwd=tmp_path)
+    assert done.returncode == Exit.REFUSED
+    assert "nothing here proves" in done.stderr
+    assert "--privacy trusted-lenders" in done.stderr
+    rows = json.loads(propolis("jobs", "--json", home=home).stdout)
+    pending = next(row for row in rows if row["state"] == "pending")
+    assert propolis("stop", pending["job"][:8], home=home).returncode == Exit.OK
+
+
+def test_inference_over_csv(home, tmp_path):
+    data = ROOT / "src/propolis/cli/data"
+    rows = [",".join(line.split(",")[:30]) for line in (data / "breast_cancer.csv").read_text().splitlines()[:101]]
+    (tmp_path / "in.csv").write_text("\n".join(rows))
+    done = propolis(
+        "run",
+        data / "breast_cancer.onnx",
+        tmp_path / "in.csv",
+        "--privacy",
+        "trusted-lenders",
+        "-o",
+        tmp_path / "o.npz",
+        home=home,
+    )
+    assert done.returncode == Exit.OK, done.stderr
+    import numpy as np
+
+    with np.load(tmp_path / "o.npz") as found:
+        assert found["label"].shape == (100,)
+
+
+def test_doctor_claims_nothing_proven(tmp_path):
+    rows = json.loads(propolis("doctor", "--json", home=tmp_path).stdout)
+    assert next(row for row in rows if row["what"] == "proven")["found"] == "nothing"
+
+
+def test_the_demos_data_and_model_are_made_by_the_committed_script(tmp_path):
+    script = ROOT / "examples/make_breast_cancer.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True, capture_output=True)
+    shipped = ROOT / "src/propolis/cli/data"
+    assert (tmp_path / "breast_cancer.csv").read_bytes() == (shipped / "breast_cancer.csv").read_bytes()
+    import numpy as np
+    import onnxruntime as ort
+
+    from propolis.cli.demo import records
+
+    answers = [
+        ort.InferenceSession(str(folder / "breast_cancer.onnx")).run(["probabilities"], {"X": records()})[0]
+        for folder in (tmp_path, shipped)
+    ]
+    assert np.allclose(*answers, atol=1e-2)
