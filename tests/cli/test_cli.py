@@ -74,7 +74,7 @@ def test_a_wrong_word_is_a_usage_error(tmp_path):
 def test_a_broken_invitation_is_named(tmp_path):
     done = propolis("join", "propolis1-abc", home=tmp_path)
     assert done.returncode == Exit.REFUSED
-    assert "cut or mistyped" in done.stderr
+    assert "fresh invitation" in done.stderr
 
 
 def test_run_fetch_logs_explain_stop(home, tmp_path):
