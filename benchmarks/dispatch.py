@@ -1,8 +1,10 @@
 """No-op tasks end to end over the real wire, encrypted, in the sandbox; beside Ray and Dask on the same machine, in turn.
 
 CPU per task counts every process that dispatches: for Propolis the orchestrator and the node agent; the sandboxed guest and
-the owner's client (which seals and opens) are given separately. For Ray: raylet, GCS and their helpers, without the worker
-and without the driver. For Dask: scheduler and nanny/worker process minus nothing, since its worker dispatches itself.
+the owner's client (which seals and opens) are given separately. Ray does its dispatching in the driver and the workers, so its
+fair counterpart is the total: every process of its cluster and the driver. total_cpu_ms_per_task is that for us too (orchestrator,
+agents, guests, owner). Dask: every process of its cluster and the client. Guests' CPU is sampled ten times a second, so it may
+miss a guest's last tenth.
 """
 
 import statistics
@@ -44,12 +46,12 @@ def propolis_rounds():
                                 continue
                 wall = time.perf_counter() - started
                 peak = sum(guests.values())
-                samples.append({
+                sample = {
                     "cpu_ms": (cpu_seconds(agents) - before) * 1e3 / TASKS,
-                    "rate": TASKS / wall,
                     "owner_ms": (time.process_time() - own) * 1e3 / TASKS,
                     "guest_ms": peak * 1e3 / TASKS,
-                })  # fmt: skip
+                }
+                samples.append({**sample, "total_ms": sum(sample.values()), "rate": TASKS / wall})
                 assert len(job.results()) == TASKS
     return samples
 
@@ -67,10 +69,15 @@ def ray_rounds():
         pids = descendants(os.getpid())
         workers = {pid for pid in pids if b"ray::" in Path(f"/proc/{pid}/cmdline").read_bytes()}
         system = pids - workers
-        before, started = cpu_seconds(system), time.perf_counter()
+        everyone = [*pids, os.getpid()]
+        before, total, started = cpu_seconds(system), cpu_seconds(everyone), time.perf_counter()
         ray.get([remote.remote(n) for n in range(TASKS)])
         wall = time.perf_counter() - started
-        samples.append({"cpu_ms": (cpu_seconds(system) - before) * 1e3 / TASKS, "rate": TASKS / wall})
+        samples.append({
+            "cpu_ms": (cpu_seconds(system) - before) * 1e3 / TASKS,
+            "total_ms": (cpu_seconds(everyone) - total) * 1e3 / TASKS,
+            "rate": TASKS / wall,
+        })  # fmt: skip
     ray.shutdown()
     return samples
 
@@ -117,9 +124,9 @@ def main():
     ray, dask = peer(ray_rounds), peer(dask_rounds)
     print("cpu ms/task", spread(ours, "cpu_ms"), "tasks/s", spread(ours, "rate"))
     write("dispatch", [
-        row("dispatch_cpu_ms_per_task", median(ours, "cpu_ms"), "ms", "<= 0.5", "ray", median(ray, "cpu_ms")),
+        row("dispatch_cpu_ms_per_task", median(ours, "cpu_ms"), "ms", "<= 0.5", "dask (total)", median(dask, "cpu_ms")),
+        row("total_cpu_ms_per_task", median(ours, "total_ms"), "ms", "", "ray (total)", median(ray, "total_ms")),
         row("dispatch_tasks_per_s_batched", round(median(ours, "rate")), "tasks/s", ">= 2000", "ray", median(ray, "rate")),
-        row("dispatch_cpu_ms_dask", median(dask, "cpu_ms"), "ms", "", "dask", median(dask, "cpu_ms")),
         row("dispatch_tasks_per_s_dask", median(dask, "rate"), "tasks/s", "", "dask", median(dask, "rate")),
         row("guest_cpu_ms_per_task", median(ours, "guest_ms"), "ms"),
         row("owner_cpu_ms_per_task", median(ours, "owner_ms"), "ms"),
