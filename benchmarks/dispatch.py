@@ -1,10 +1,9 @@
 """No-op tasks end to end over the real wire, encrypted, in the sandbox; beside Ray and Dask on the same machine, in turn.
 
 CPU per task counts every process that dispatches: for Propolis the orchestrator and the node agent; the sandboxed guest and
-the owner's client (which seals and opens) are given separately. Ray does its dispatching in the driver and the workers, so its
-fair counterpart is the total: every process of its cluster and the driver. total_cpu_ms_per_task is that for us too (orchestrator,
-agents, guests, owner). Dask: every process of its cluster and the client. Guests' CPU is sampled ten times a second, so it may
-miss a guest's last tenth.
+the owner's client (which seals and opens) are given separately. Ray dispatches in the driver and the workers, so its fair
+counterpart is the total: every process of its cluster and the driver; total_cpu_ms_per_task is that for us too. Dask: every
+process of its cluster and the client. Guests' CPU is sampled ten times a second and may miss a guest's last tenth.
 """
 
 import statistics

@@ -1,0 +1,111 @@
+"""Every blob store passes the same suite; a fetch works from several holders, past liars and the dead, and resumes."""
+
+import asyncio
+import secrets
+
+import pytest
+
+from propolis.adapters.blobs.files import FileBlobs
+from propolis.adapters.blobs.memory import MemoryBlobs
+from propolis.adapters.wire.memory import MemoryNet
+from propolis.messages.blobs import CHUNK
+from propolis.runtime.blob_service import BlobService
+from propolis.terms.contact import Contact
+from propolis.terms.errors import PeerUnreachable, StoreFull, WireError
+from propolis.testing import blobs as suite
+
+DATA = secrets.token_bytes(12 * CHUNK + 77)
+
+
+@pytest.mark.parametrize("kind", ["memory", "files"])
+@pytest.mark.parametrize("case", suite.SUITE, ids=lambda case: case.__name__)
+def test_blobs(case, kind, tmp_path):
+    case((lambda: MemoryBlobs()) if kind == "memory" else (lambda: FileBlobs(tmp_path)))
+
+
+def test_a_full_disk_refuses_the_chunk(tmp_path):
+    with pytest.raises(StoreFull, match="would be left"):
+        FileBlobs(tmp_path, reserve=1 << 60).put([b"x"])
+
+
+class Holder:
+    """A peer that serves blobs over an in-memory wire, and may lie or die."""
+
+    def __init__(self, net, *, lies=False, dies_after=None, allowed=True):
+        self.wire = net.wire(secrets.token_bytes(32))
+        self.blobs = MemoryBlobs()
+        self.service = BlobService(self.blobs, None, lambda peer, blob: allowed)
+        self.served, self.lies, self.dies_after = 0, lies, dies_after
+        read = self.blobs.read
+
+        def tampered(blob, number):
+            self.served += 1
+            if dies_after is not None and self.served > dies_after:
+                raise PeerUnreachable("dead")
+            data = read(blob, number)
+            return data[:-1] + b"!" if lies else data
+
+        self.blobs.read = tampered
+        self.task = asyncio.create_task(self.run())
+
+    async def run(self):
+        while True:
+            channel = await self.wire.accept()
+            stream = await channel.accept_stream()
+            assert await stream.read(1) == b"B"
+            try:
+                await self.service.serve(channel.peer, stream)
+            except WireError:
+                await channel.close()
+
+    @property
+    def contact(self):
+        return Contact(peer=self.wire.identity, addresses=self.wire.addresses)
+
+
+async def fetch(net, holders, blobs=None):
+    """Fetch DATA from holders; return the fetcher's blobs and whether it came whole."""
+    wire = net.wire(secrets.token_bytes(32))
+    blobs = blobs or MemoryBlobs()
+    refs = [holder.blobs.put([DATA]) for holder in holders]
+    service = BlobService(blobs, wire.dial, lambda peer, blob: False)
+    try:
+        await asyncio.wait_for(service.fetch(refs[0], [holder.contact for holder in holders]), 20)
+        assert service.read(refs[0]) == DATA
+    finally:
+        for holder in holders:
+            holder.task.cancel()
+    return blobs
+
+
+async def test_two_holders_share_the_work():
+    net = MemoryNet()
+    one, other = Holder(net), Holder(net)
+    await fetch(net, [one, other])
+    assert one.served
+    assert other.served
+
+
+async def test_a_liar_is_dropped_and_the_file_is_right():
+    net = MemoryNet()
+    await fetch(net, [Holder(net, lies=True), Holder(net)])
+
+
+async def test_a_holder_that_dies_is_replaced():
+    net = MemoryNet()
+    await fetch(net, [Holder(net, dies_after=4), Holder(net)])
+
+
+async def test_an_interrupted_fetch_goes_on_where_it_stopped():
+    net, blobs = MemoryNet(), MemoryBlobs()
+    with pytest.raises(PeerUnreachable):
+        await fetch(net, [Holder(net, dies_after=5)], blobs)
+    second = Holder(net)
+    await fetch(net, [second], blobs)
+    assert second.served == 13 - 5
+
+
+async def test_who_may_not_read_gets_nothing():
+    net = MemoryNet()
+    with pytest.raises(PeerUnreachable, match="no such blob"):
+        await fetch(net, [Holder(net, allowed=False)])
