@@ -36,7 +36,7 @@ types: $(BIN)/.test  ## mypy strict
 	$(BIN)/mypy
 
 floors: $(BIN)/.test ## import contracts
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 unit: $(BIN)/.test   ## the test suite
 	$(BIN)/python -m pytest

@@ -183,6 +183,9 @@ class Client:
             verdicts.append(outcome is not False)
             if not isinstance(outcome, bool):
                 live.outcomes[item.index] = (item, outcome)
+        if live.complete:  # sealed inputs and program are not needed any more
+            self.vault.forget_inputs(work.job)
+            self._blobs.drop(live.owned.spec.program.id)
         self._changed.set()
         return verdicts
 

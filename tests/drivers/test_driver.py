@@ -1,0 +1,132 @@
+"""The driver and the post with a toy party: write, then send; a full disk sends nothing; nonsense costs the channel."""
+
+import asyncio
+
+import pytest
+
+from propolis.adapters.store.memory import MemoryStore
+from propolis.adapters.wire.memory import MemoryNet
+from propolis.adapters.world.system import SystemClock
+from propolis.messages.envelope import VERSION, Envelope, Packet
+from propolis.messages.jobs import Stop
+from propolis.ports.store import Put
+from propolis.protocols.machine import (
+    ChannelClosed,
+    ChannelOpened,
+    Dial,
+    DialFailed,
+    Event,
+    FromStore,
+    HangUp,
+    PacketArrived,
+    Persist,
+    Transmit,
+)  # fmt: skip
+from propolis.runtime.driver import Driver
+from propolis.runtime.post import Post
+from propolis.terms.contact import Contact
+from propolis.terms.errors import StoreFull
+
+A, B = b"a" * 32, b"b" * 32
+
+
+class Go(Event, frozen=True):
+    """Begin."""
+
+
+class Toy:
+    """Records events; on Go dials, on an open channel of its own persists a row and sends it."""
+
+    def __init__(self, size=10):
+        self.events, self.size = [], size
+
+    def handle(self, event, now):
+        self.events.append(event)
+        if isinstance(event, Go):
+            return [Dial(Contact(peer=B, addresses=()))]
+        if isinstance(event, ChannelOpened) and event.ours:
+            envelope = Envelope(
+                version=VERSION, epoch=1, seen=0, seq=1, ack=0, message=Stop(job=bytes(16)), sizes=(self.size,)
+            )
+            write = Persist((Put("t", b"k", b"v" * self.size),))
+            return [Transmit(B, Packet(envelope), (FromStore("t", b"k", self.size),)), write]
+        return []
+
+    def deadline(self):
+        return None
+
+    def check(self):
+        return None
+
+    async def wait_for(self, kind):
+        while not any(isinstance(event, kind) for event in self.events):
+            await asyncio.sleep(0.005)
+        return next(event for event in self.events if isinstance(event, kind))
+
+
+class House:
+    def __init__(self, net, name, toy, store=None):
+        self.toy, self.store = toy, store or MemoryStore()
+        self.driver = Driver(toy, clock=SystemClock(), store=self.store)
+        self.post = Post([net.wire(name)], self.store, self.driver.post)
+        for kind, do in ((Dial, self.post.dial), (HangUp, self.post.hang_up), (Transmit, self.post.transmit)):
+            self.driver.on(kind, do)
+        self.driver.after_round(self.post.flush)
+        self.post.start()
+        self.driver.start()
+
+    async def close(self):
+        await self.driver.stop()
+        await self.post.stop()
+
+
+@pytest.fixture
+async def houses():
+    made = []
+
+    def make(*args, **options):
+        made.append(House(*args, **options))
+        return made[-1]
+
+    yield make
+    for house in made:
+        await house.close()
+
+
+@pytest.mark.timeout(20)
+async def test_a_stored_body_leaves_after_its_commit(houses):
+    net = MemoryNet()
+    one, other = houses(net, A, Toy(size=3_000_000)), houses(net, B, Toy())
+    one.driver.post(Go())
+    arrived = await other.toy.wait_for(PacketArrived)
+    assert bytes(arrived.packet.body[0]) == b"v" * 3_000_000
+    assert one.store.get("t", b"k") is not None
+
+
+@pytest.mark.timeout(20)
+async def test_a_full_disk_sends_nothing_and_ends_the_driver_with_its_name(houses):
+    net = MemoryNet()
+    one, other = houses(net, A, Toy(), store=MemoryStore(capacity=5)), houses(net, B, Toy())
+    one.driver.post(Go())
+    with pytest.raises(StoreFull):
+        await asyncio.wait_for(one.driver.join(), 5)
+    await asyncio.sleep(0.05)
+    assert not any(isinstance(event, PacketArrived) for event in other.toy.events)
+
+
+@pytest.mark.timeout(20)
+async def test_a_peer_that_sends_nonsense_loses_its_channel(houses):
+    net = MemoryNet()
+    other = houses(net, B, Toy())
+    channel = await net.wire(A).dial(Contact(peer=B, addresses=()))
+    stream = await channel.open_stream()
+    await stream.write(b"C" + b"\xff" * 64)
+    await other.toy.wait_for(ChannelClosed)
+    await asyncio.wait_for(channel.closed(), 5)
+
+
+@pytest.mark.timeout(20)
+async def test_a_dial_to_nobody_is_an_event(houses):
+    one = houses(MemoryNet(), A, Toy())
+    one.driver.post(Go())
+    assert (await one.toy.wait_for(DialFailed)).peer == B
