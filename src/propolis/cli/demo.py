@@ -24,7 +24,7 @@ NODES = 4
 ROUNDS = 300
 """The records are classified this many times over, in small tasks, so that there is something to watch and to kill."""
 
-ROWS_PER_TASK = 3
+ROWS_PER_TASK = 45
 PRIVACY = "trusted-lenders"
 
 
@@ -79,7 +79,7 @@ def _job(fleet: LocalFleet, owner: Fleet, rounds: int, as_json: bool) -> dict[st
             f"\n{len(data)} records of 30 clinical measures; model and records are sealed before they leave this process"
         )
     job = owner.submit_inference(
-        model(), data, rows_per_task=ROWS_PER_TASK * rounds // 20 or 1, privacy=PRIVACY, name="biopsies"
+        model(), data, rows_per_task=ROWS_PER_TASK, privacy=PRIVACY, name="biopsies", memory_mb=512
     )
     killed = _watch(fleet, job, as_json)
     state = job.wait(timeout=60)
