@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 from propolis.adapters.blobs.files import RESERVE, FileBlobs
@@ -132,6 +132,3 @@ async def _watch_room(store: Store, driver: Driver) -> None:
             driver.post(ev.DiskFilled(full))
             log.warning("the disk is %s", "full: new work is refused" if full else "free again")
         await asyncio.sleep(ROOM_SECONDS)
-
-
-Serve = Callable[[], Awaitable[None]]
