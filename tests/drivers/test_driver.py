@@ -9,7 +9,7 @@ from propolis.adapters.wire.memory import MemoryNet
 from propolis.adapters.world.system import SystemClock
 from propolis.messages.envelope import VERSION, Envelope, Packet
 from propolis.messages.jobs import Stop
-from propolis.ports.store import Put
+from propolis.ports.store import Drop, Put
 from propolis.protocols.machine import (
     ChannelClosed,
     ChannelOpened,
@@ -101,6 +101,30 @@ async def test_a_stored_body_leaves_after_its_commit(houses):
     arrived = await other.toy.wait_for(PacketArrived)
     assert bytes(arrived.packet.body[0]) == b"v" * 3_000_000
     assert one.store.get("t", b"k") is not None
+
+
+class Hasty(Toy):
+    """Queues a stored row and drops it in the same round, as when a result is taken twice over; then says more."""
+
+    def handle(self, event, now):
+        actions = super().handle(event, now)
+        if actions and isinstance(event, ChannelOpened):
+            more = Envelope(version=VERSION, epoch=1, seen=0, seq=2, ack=0, message=Stop(job=bytes(16)))
+            return [*actions, Persist((Drop("t", b"k"),)), Transmit(B, Packet(more))]
+        return actions
+
+
+@pytest.mark.timeout(20)
+async def test_a_stored_body_that_went_meanwhile_travels_as_a_hole_and_holds_nothing_up(houses):
+    net = MemoryNet()
+    one, other = houses(net, A, Hasty()), houses(net, B, Toy())
+    one.driver.post(Go())
+    while len([e for e in other.toy.events if isinstance(e, PacketArrived)]) < 2:
+        await asyncio.sleep(0.005)
+    first, second = (e.packet for e in other.toy.events if isinstance(e, PacketArrived))
+    assert first.envelope.seq == 1
+    assert first.body == (b"",)
+    assert second.envelope.seq == 2
 
 
 @pytest.mark.timeout(20)

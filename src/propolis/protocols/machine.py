@@ -9,7 +9,7 @@ ProtocolMisuse for our own mistakes. Every table a peer can grow has a bound. Wo
 answer comes back as `WorkDone` or `WorkFailed` with that ticket.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -97,6 +97,26 @@ class FromStore(msgspec.Struct, frozen=True):
 
 
 BodyPart = Segment | FromStore
+
+
+def filled(packet: Packet, parts: Sequence["BodyPart"], read: Callable[[str, bytes], bytes | None]) -> Packet:
+    """Return the packet with its body. A stored part that is gone (or of another size) travels as an empty one, a hole.
+
+    A part may go between the step that queued it and the write, or before it is sent again: a result its owner took, an
+    input nobody needs any more. Nothing sealed is ever empty, so receivers know a hole; and the link's order goes on.
+    """
+    body: list[Segment] = []
+    for part in parts:
+        if isinstance(part, FromStore):
+            value = read(part.table, part.key)
+            body.append(value if value is not None and len(value) == part.size else b"")
+        else:
+            body.append(part)
+    sizes = tuple(map(len, body))
+    envelope = packet.envelope
+    if sizes != envelope.sizes:
+        envelope = msgspec.structs.replace(envelope, sizes=sizes)
+    return Packet(envelope, tuple(body))
 
 
 class Transmit(Action, frozen=True):

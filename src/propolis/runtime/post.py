@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from propolis.messages.envelope import FrameReader, Packet, Segment, pack
+from propolis.messages.envelope import FrameReader, Segment, pack
 from propolis.ports.store import Store
 from propolis.ports.wire import MAX_DATAGRAM, Channel, Stream, Wire
 from propolis.protocols.machine import (
@@ -18,10 +18,10 @@ from propolis.protocols.machine import (
     Dial,
     DialFailed,
     Event,
-    FromStore,
     HangUp,
     PacketArrived,
     Transmit,
+    filled,
 )
 from propolis.terms.contact import Contact
 from propolis.terms.errors import MalformedMessage, PeerUnreachable, VersionMismatch, WireError
@@ -117,14 +117,7 @@ class Post:
         line = self._lines.get(action.peer)
         if line is None or line.closing:
             return  # the link resends on the next channel
-        if action.parts and any(isinstance(part, FromStore) for part in action.parts):
-            body = self._resolve(action.parts)
-            if body is None:
-                log.error("a stored segment is gone; the packet is not sent")
-                return
-        else:
-            body = tuple(part for part in action.parts if not isinstance(part, FromStore))
-        buffers = pack(Packet(action.packet.envelope, body))
+        buffers = pack(filled(action.packet, action.parts, self._store.get))
         if action.small and line.stream is not None and len(buffers) == 1 and len(buffers[0]) <= MAX_DATAGRAM:
             task = asyncio.create_task(self._datagram(line, bytes(buffers[0])))
             self._dials.add(task)
@@ -146,18 +139,6 @@ class Post:
                 line.closing = True
             line.wake.set()
         self._dirty.clear()
-
-    def _resolve(self, parts: tuple[Segment | FromStore, ...]) -> tuple[Segment, ...] | None:
-        body: list[Segment] = []
-        for part in parts:
-            if isinstance(part, FromStore):
-                value = self._store.get(part.table, part.key)
-                if value is None or len(value) != part.size:
-                    return None
-                body.append(value)
-            else:
-                body.append(part)
-        return tuple(body)
 
     async def _datagram(self, line: Line, data: bytes) -> None:
         try:

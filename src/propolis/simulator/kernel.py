@@ -7,9 +7,9 @@ stored body parts when a packet leaves, calls TimePassed when a deadline is due.
 import heapq
 import itertools
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from propolis.messages.envelope import FrameReader, Packet, pack
+from propolis.messages.envelope import FrameReader, pack
 from propolis.ports.store import Drop, Put, Write
 from propolis.protocols.link.link import size_of
 from propolis.protocols.machine import (
@@ -19,7 +19,6 @@ from propolis.protocols.machine import (
     Dial,
     DialFailed,
     Event,
-    FromStore,
     HangUp,
     Machine,
     PacketArrived,
@@ -27,6 +26,7 @@ from propolis.protocols.machine import (
     Tell,
     TimePassed,
     Transmit,
+    filled,
 )
 from propolis.simulator.network import Network
 from propolis.simulator.trace import Trace
@@ -37,6 +37,7 @@ Rows = dict[tuple[str, bytes], bytes]
 World = Callable[["Kernel", NodeId, Action], None]
 DIAL_SECONDS = 0.05
 DIAL_TIMEOUT = 3.0
+ROUND_SECONDS = 0.0005
 
 
 class Dice:
@@ -125,20 +126,35 @@ class Kernel:
                 del self._armed[name]
                 event = TimePassed()
             self.now = max(self.now, at)
-            self._step(name, party, event)
+            self._round(name, party, [event, *self._together(name, birth, until)])
             if stop is not None and stop():
                 return
         self.now = max(self.now, until) if stop is None else self.now
 
-    def _step(self, name: NodeId, party: Machine, event: Event) -> None:
-        self.trace.step(self.now, name, event)
-        actions = party.handle(event, Instant(self.now))
+    def _together(self, name: NodeId, birth: int, until: float) -> Iterator[Event]:
+        """Yield what arrives for the same party within the time of a round: the driver, too, takes all that waits at once."""
+        end = min(self.now + ROUND_SECONDS, until)
+        while self._heap and self._heap[0][0] <= end:
+            at, _, other, event, born = self._heap[0]
+            if other != name or event is None or born != birth:
+                return
+            heapq.heappop(self._heap)
+            self.now = max(self.now, at)
+            yield event
+
+    def _round(self, name: NodeId, party: Machine, events: Iterable[Event]) -> None:
+        """Handle events, commit what they write, then act: write, then send, as runtime/driver.py does."""
+        actions: list[Action] = []
+        before = self.trace.steps
+        for event in events:
+            self.trace.step(self.now, name, event)
+            actions += party.handle(event, Instant(self.now))
         for action in actions:
             if isinstance(action, Persist):
                 self.commit(name, action.writes)
         for action in actions:
             self._do(name, action)
-        if self._checking and self.trace.steps % self._checking == 0:
+        if self._checking and self.trace.steps // self._checking != before // self._checking:
             party.check()
         due = party.deadline()
         if due is not None and due != NEVER:
@@ -201,8 +217,7 @@ class Kernel:
         size = 64
         if action.parts:
             rows = self.stores[name]
-            body = tuple(rows[part.table, part.key] if isinstance(part, FromStore) else part for part in action.parts)
-            packet = Packet(packet.envelope, body)
+            packet = filled(packet, action.parts, lambda table, key: rows.get((table, key)))
             size += sum(map(size_of, action.parts))
         at = self.network.arrival(self.now, name, peer, size)
         if at is None:

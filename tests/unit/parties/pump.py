@@ -105,10 +105,9 @@ class Pump:
             case m.Transmit(peer=peer, packet=packet, parts=parts):
                 if not any(name in p and peer in p for p in self.channels) or (name, peer) in self.cut:
                     return
-                body = tuple(
-                    self.stores[name][p.table, p.key] if isinstance(p, m.FromStore) else bytes(p) for p in parts
-                )
-                raw = b"".join(bytes(x) for x in env.pack(env.Packet(packet.envelope, body)))
+                rows = self.stores[name]
+                full = m.filled(packet, parts, lambda table, key: rows.get((table, key)))
+                raw = b"".join(bytes(x) for x in env.pack(full))
                 (got,) = env.FrameReader().feed(raw)
                 self.at(0.001, peer, m.PacketArrived(name, got))
             case ev.Solve(ticket=t, problem=p):

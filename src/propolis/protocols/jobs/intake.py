@@ -97,7 +97,7 @@ def put_inputs(desk: Desk, peer: NodeId, message: say.PutInputs, body: tuple[Seg
         return
     writes: list[Write] = []
     for index, sealed in zip(message.indices, body, strict=True):
-        if index < job.spec.tasks and len(sealed) <= MAX_TASK_BYTES and job.stored.add(index):
+        if index < job.spec.tasks and 0 < len(sealed) <= MAX_TASK_BYTES and job.stored.add(index):
             job.sizes[index] = len(sealed)
             job.pending.append(index)
             writes.append(Put(INPUTS, task_key(job.id, index), sealed))

@@ -203,10 +203,17 @@ class Worker:
         if guest is None or not guest.serving or not len(message.indices) == len(message.attempts) == len(body):
             return
         inputs: list[TaskInput] = []
+        holes: list[TaskOutput] = []
         for index, attempt, sealed in zip(message.indices, message.attempts, body, strict=True):
             guest.outstanding[AttemptId(attempt)] = index
-            inputs.append(TaskInput(index=index, attempt=attempt, sealed=sealed))
-        self._out.append(ev.FeedGuest(guest.id, tuple(inputs)))
+            if len(sealed):
+                inputs.append(TaskInput(index=index, attempt=attempt, sealed=sealed))
+            else:  # finished elsewhere meanwhile: its input is gone, and nothing is to be done
+                holes.append(TaskOutput(index=index, attempt=attempt, sealed=b"", milliseconds=0.0))
+        if inputs:
+            self._out.append(ev.FeedGuest(guest.id, tuple(inputs)))
+        if holes:
+            self._reported(guest.id, tuple(holes))
 
     # -- guests
 
