@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from propolis.cli.fleet import JSON, nodes_table
+from propolis.cli.fleet import JSON
+from propolis.cli.rows import nodes_table
 from propolis.cli.show import Exit, console, emit, table
 from propolis.messages.jobs import NodeRow
 from propolis.sdk import Fleet, Job, models

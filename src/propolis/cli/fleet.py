@@ -6,30 +6,18 @@ import time
 from pathlib import Path
 
 import click
+from rich.console import Group
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
+from propolis.cli.rows import jobs_table, nodes_table
 from propolis.cli.show import Exit, console, emit, table
 from propolis.decisions.privacy import DEFAULT, KEYWORDS
-from propolis.messages.jobs import NodeRow
-from propolis.sdk import Fleet
+from propolis.sdk import Fleet, keeper
 from propolis.sdk.local import LocalFleet, running, stop_running, varied
 from propolis.terms.errors import ConfigError
-from propolis.terms.identity import short
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
-
-
-def nodes_table(rows: list[NodeRow]) -> Table:
-    """Return the table of nodes."""
-    columns = ("NODE", "NAME", "STATE", "BUSY", "SPEED", "MEMORY", "ISOLATION (self-told)", "PROVEN", "ADDRESS")
-    return table("", columns, [
-        (
-            short(row.node), row.report.name, row.state, f"{row.busy}/{row.report.slots}", f"{row.report.speed:.0f}",
-            f"{row.report.memory_mb} MB", row.report.isolation.rung.name.lower(), "nothing", row.address,
-        )
-        for row in rows
-    ])  # fmt: skip
 
 
 @click.command()
@@ -69,14 +57,14 @@ class _quiet:  # noqa: N801  a context that does nothing
 
 
 def _watch(owner: Fleet, as_json: bool) -> None:
-    """Show the fleet until Ctrl-C. The owner's store is released so that other commands can use it."""
-    owner.close()
+    """Show the fleet until Ctrl-C."""
     if as_json or not sys.stdout.isatty():
         while True:
             time.sleep(3600)
     with Live(console=console, refresh_per_second=2) as live:
         while True:
-            live.update("fleet is up; use another terminal: propolis nodes, propolis run. Ctrl-C ends it.")
+            hint = Text("use another terminal: propolis run, jobs, explain. Ctrl-C ends the fleet.", style="dim")
+            live.update(Group(nodes_table(owner.nodes()), jobs_table(owner.jobs()[-10:]), hint))
             time.sleep(1)
 
 
@@ -85,7 +73,7 @@ def _watch(owner: Fleet, as_json: bool) -> None:
 @click.pass_obj
 def down(home: Path, as_json: bool) -> None:
     """End a local fleet that was started with up --detach."""
-    ended = stop_running(home)
+    ended = stop_running(home) + keeper.end(home / "owner")
     emit(as_json, {"ended": ended}, text=f"{ended} processes ended")
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from propolis.cli.fleet import JSON
+from propolis.cli.rows import jobs_table
 from propolis.cli.show import Exit, console, emit, errors, table
 from propolis.decisions.privacy import DEFAULT, KEYWORDS
-from propolis.messages.jobs import JobRow
 from propolis.sdk import Fleet, Job, tables
+from propolis.sdk.live import ENDED
 from propolis.terms.errors import DataError
 
 PROGRAM = "PROGRAM is model.onnx or script.py:function; INPUTS a csv, npy, npz, safetensors, arrow, json or jsonl file."
@@ -45,7 +46,7 @@ PROGRAM = "PROGRAM is model.onnx or script.py:function; INPUTS a csv, npy, npz, 
 )
 @click.option("--name", default="")
 @click.option("--timeout", type=float, default=None, help="Stop waiting after this many seconds; the job goes on.")
-@click.option("--wait/--no-wait", default=True, help="--no-wait returns once the job is submitted and uploaded.")
+@click.option("--wait/--no-wait", default=True, help="--no-wait: a background process sees it through.")
 @JSON
 @click.pass_obj
 def run(home: Path, /, program: str, inputs: Path, wait: bool, as_json: bool, **options: Any) -> int:
@@ -53,10 +54,11 @@ def run(home: Path, /, program: str, inputs: Path, wait: bool, as_json: bool, **
     with Fleet(home) as fleet:
         job = _submit(fleet, program, inputs, options)
         if not wait:
-            job.wait(timeout=2.0)
-            emit(
-                as_json, _record(job), text=f"job {job.id[:8]} submitted; follow it with: propolis explain {job.id[:8]}"
+            fleet.keep()
+            text = (
+                f"job {job.id[:8]} submitted and kept going in the background\n  → propolis fetch {job.id[:8]} -o FILE"
             )
+            emit(as_json, _record(job), text=text)
             return Exit.OK
         state = _follow(fleet, job, options["timeout"], as_json)
         record = _record(job)
@@ -101,7 +103,17 @@ def _follow(fleet: Fleet, job: Job, timeout: float | None, as_json: bool) -> str
                 said.add(reason)
                 errors.print(f"waiting: {reason}\n  → {_way_out(job)}", markup=False)
 
-        return job.wait(timeout=timeout, on_progress=moved)
+        try:
+            state = job.wait(timeout=timeout, on_progress=moved)
+        except KeyboardInterrupt:
+            fleet.keep()
+            errors.print(
+                f"job {job.id[:8]} goes on in the background\n  → propolis stop {job.id[:8]} ends it", markup=False
+            )
+            raise
+    if state not in ENDED:
+        fleet.keep()
+    return state
 
 
 def _way_out(job: Job) -> str:
@@ -160,18 +172,6 @@ def _record(job: Job) -> dict[str, Any]:
         "finished": job.finished,
         "reason": job.reason(),
     }
-
-
-def jobs_table(rows: list[JobRow]) -> Any:
-    """Return the table of jobs."""
-    columns = ("JOB", "NAME", "KIND", "STATE", "PRIVACY", "TASKS", "FAILED", "AGE", "REASON")
-    return table("", columns, [
-        (
-            row.job[:4].hex(), row.name, row.kind, row.state, row.privacy, f"{row.finished}/{row.tasks}", row.failed,
-            f"{row.age:.0f} s", row.reason[:80],
-        )
-        for row in rows
-    ])  # fmt: skip
 
 
 @click.command()

@@ -19,9 +19,10 @@ from propolis.messages.jobs import JobRow, NodeRow, Verdict
 from propolis.messages.membership import Role
 from propolis.messages.program import Program
 from propolis.runtime import config, invitation
-from propolis.sdk import models, source, tables
-from propolis.sdk.client import Client
+from propolis.sdk import keeper, models, source, tables
 from propolis.sdk.job import Job
+from propolis.sdk.live import Draft
+from propolis.sdk.sharing import Sharing
 from propolis.terms.errors import ConfigError, DataError, RequirementUnmet
 from propolis.terms.identity import JOB_ID_BYTES, JobId
 from propolis.terms.job import MAX_TASK_BYTES, MAX_TASKS, BlobRef, JobSpec, Kind, Needs
@@ -46,10 +47,10 @@ class Fleet:
         self._home = Path(home) if home is not None else config.default_home()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="propolis-owner", daemon=True)
-        self._client = Client(self._home / "owner")
+        self._session = Sharing(self._home / "owner")
         self._thread.start()
         try:
-            self._call(self._client.open(connect_timeout))
+            self._call(self._session.open(connect_timeout))
         except BaseException:
             self.close()
             raise
@@ -80,8 +81,7 @@ class Fleet:
         """Disconnect; jobs go on as far as they can without us."""
         if not self._loop.is_running():
             return
-        if hasattr(self._client, "_driver"):
-            self._call(self._client.close())
+        self._call(self._session.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
         self._loop.close()
@@ -89,15 +89,9 @@ class Fleet:
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def _do(self, call: Callable[[], T]) -> T:
-        async def work() -> T:
-            return call()
-
-        return self._call(work())
-
     def pause(self, seconds: float) -> None:
         """Return when anything moved, or after `seconds`."""
-        self._call(self._client.changed(seconds))
+        self._call(self._session.changed(seconds))
 
     # -- the two kinds of work
 
@@ -191,51 +185,42 @@ class Fleet:
                 f"one input takes {longest / 1e6:.1f} MB; at most {MAX_TASK_BYTES >> 20} MB: make tasks smaller"
             )
         job = JobId(secrets.token_bytes(JOB_ID_BYTES))
-        requirement = privacy.requirement_for(wanted)
-
-        def spec_of(program: BlobRef) -> JobSpec:
-            return JobSpec(
-                job=job,
-                name=name[:100],
-                kind=kind,
-                tasks=len(inputs),
-                program=program,
-                requirement=requirement,
-                needs=needs,
-            )
-
-        kind = program.kind
-        reasons = admission.never(spec_of(BlobRef(blob=bytes(32), size=0)))
+        spec = JobSpec(
+            job=job,
+            name=name[:100],
+            kind=program.kind,
+            tasks=len(inputs),
+            program=BlobRef(blob=bytes(32), size=0),
+            requirement=privacy.requirement_for(wanted),
+            needs=needs,
+        )
+        reasons = admission.never(spec)
         if reasons:
             raise RequirementUnmet(f"this job can never run: {'; '.join(reasons)}")
-        live = self._do(lambda: self._client.submit(spec_of, program, inputs, job=job, bare_array=bare_array))
-        return Job(self, live)
+        draft = Draft(spec=spec, program=program, bare_array=bare_array)
+        return Job(self, self._call(self._session.submit(draft, inputs)))
 
     # -- looking
 
     def job(self, prefix: str) -> Job:
         """Return one of our jobs by the beginning of its id, also after a restart. Raises ConfigError."""
-        found = [
-            owned
-            for owned in self._do(self._client.vault.jobs).values()
-            if owned.spec.job.hex().startswith(prefix.lower())
-        ]
+        found = [job for job in self._call(self._session.jobs()) if job.hex().startswith(prefix.lower())]
         if len(found) != 1:
             raise ConfigError(f"{len(found) or 'no'} jobs begin with {prefix!r}; propolis jobs lists them")
-        return Job(self, self._do(lambda: self._client.reopen(found[0])))
+        return Job(self, self._call(self._session.reopen(found[0])))
 
     def jobs(self) -> list[JobRow]:
         """Return our jobs as the orchestrator knows them."""
-        return list(self._call(self._client.ask("jobs")).jobs)
+        return list(self._call(self._session.ask("jobs")).jobs)
 
     def nodes(self) -> list[NodeRow]:
         """Return the fleet's nodes."""
-        return list(self._call(self._client.ask("nodes")).nodes)
+        return list(self._call(self._session.ask("nodes")).nodes)
 
     def explain(self, job: str) -> Explanation:
         """Return which nodes run or refuse a job, and why."""
         full = self.job(job).id
-        rows = self._call(self._client.ask("explain", bytes.fromhex(full)))
+        rows = self._call(self._session.ask("explain", bytes.fromhex(full)))
         if not rows.jobs:
             raise ConfigError(f"the orchestrator does not know job {job}")
         return Explanation(job=rows.jobs[0], verdicts=rows.verdicts, events=rows.events)
@@ -243,11 +228,15 @@ class Fleet:
     def stop(self, job: str) -> None:
         """End a job; finished results stay."""
         full = self.job(job).id
-        self._do(lambda: self._client.stop_job(JobId(bytes.fromhex(full))))
+        self._call(self._session.stop_job(JobId(bytes.fromhex(full))))
+
+    def keep(self) -> None:
+        """Let a background process see this home's unfinished jobs through after this one has ended."""
+        keeper.start(self._home / "owner")
 
     def invite(self, role: str = "node") -> str:
         """Return a fresh single-use invitation. Raises InvitationRefused."""
-        return self._call(self._client.invite(Role(role)))
+        return self._call(self._session.invite(Role(role)))
 
 
 def _array(given: Any) -> Any:

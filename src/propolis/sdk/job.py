@@ -7,12 +7,11 @@ from typing import Any, Protocol
 from propolis.messages import values
 from propolis.messages.jobs import Progress, TaskResult
 from propolis.sdk import models
-from propolis.sdk.client import Live
+from propolis.sdk.live import ENDED, Live
 from propolis.terms.errors import Crashed, Overran, RequirementUnmet, TaskRaised
-from propolis.terms.job import JobState, Kind
+from propolis.terms.job import Kind
 
 _CODES = {Overran.code: Overran, Crashed.code: Crashed}
-ENDED = (JobState.DONE, JobState.FAILED, JobState.STOPPED, JobState.REFUSED)
 
 
 class Waits(Protocol):
@@ -33,17 +32,17 @@ class Job:
     @property
     def id(self) -> str:
         """The job's id in hex; any unambiguous beginning of it names the job."""
-        return self._live.owned.spec.job.hex()
+        return self._live.spec.job.hex()
 
     @property
     def name(self) -> str:
         """The job's name."""
-        return self._live.owned.spec.name
+        return self._live.spec.name
 
     @property
     def tasks(self) -> int:
         """How many tasks it has."""
-        return self._live.owned.spec.tasks
+        return self._live.spec.tasks
 
     @property
     def finished(self) -> int:
@@ -57,14 +56,7 @@ class Job:
 
     def state(self) -> str:
         """Return pending, running, done, failed, stopped or refused."""
-        live = self._live
-        if live.refused is not None:
-            return JobState.REFUSED
-        if live.complete:
-            return JobState.FAILED if any(outcome is None for _, outcome in live.outcomes.values()) else JobState.DONE
-        if live.progress is not None and live.progress.state not in (JobState.DONE, JobState.FAILED):
-            return live.progress.state
-        return JobState.RUNNING if live.progress is not None else JobState.PENDING
+        return self._live.state()
 
     def reason(self) -> str:
         """Return why it waits, failed or was refused."""
@@ -98,10 +90,10 @@ class Job:
         if self._live.refused is not None:
             raise RequirementUnmet(self._live.refused.reason)
         found = [self._value(index) for index in range(self.tasks)]
-        if self._live.owned.spec.kind is Kind.FUNCTION:
+        if self._live.spec.kind is Kind.FUNCTION:
             return found
         joined = models.join(found)
-        return next(iter(joined.values())) if self._live.owned.bare_array and len(joined) == 1 else joined
+        return next(iter(joined.values())) if self._live.single and len(joined) == 1 else joined
 
     def _value(self, index: int) -> Any:
         pair = self._live.outcomes.get(index)

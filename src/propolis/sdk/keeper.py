@@ -1,0 +1,91 @@
+"""A background process that sees a home's unfinished jobs through after the command that submitted them has ended.
+
+Only its owner's process releases a job's keys, so somebody of the owner's has to stay. It ends by itself when nothing is
+left to do, and at `propolis down`. One per home.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from propolis.sdk.control import Lock
+from propolis.sdk.sharing import Sharing
+from propolis.terms.errors import PropolisError
+
+LOCK = "keeper.lock"
+LOOK_SECONDS = 1.0
+IDLE_LOOKS = 5
+CONNECT_SECONDS = 30.0
+END_SECONDS = 5.0
+
+
+def start(home: Path) -> None:
+    """Start a keeper for an owner's folder; a second one ends at once."""
+    with (home / "keeper.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "propolis.sdk.keeper", "--home", str(home)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, "ORT_DISABLE_TELEMETRY": "1"},
+        )
+
+
+def pid_of(home: Path) -> int:
+    """Return the keeper's process id, 0 when there is none."""
+    lock = Lock(home / LOCK)
+    if not (home / LOCK).exists() or lock.take():
+        lock.release()
+        return 0
+    with contextlib.suppress(OSError, ValueError):
+        return int((home / LOCK).read_text())
+    return 0
+
+
+def end(home: Path) -> bool:
+    """End the keeper; returns whether there was one."""
+    pid = pid_of(home)
+    if not pid:
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    return True
+
+
+async def keep(home: Path) -> None:
+    """Stay as long as a job of the home has not ended."""
+    sharing = Sharing(home)
+    quiet = 0
+    while quiet < IDLE_LOOKS:
+        try:
+            await sharing.open(CONNECT_SECONDS)
+            quiet = 0 if await sharing.busy() else quiet + 1
+        except PropolisError as error:
+            sys.stderr.write(f"{error.code}: {error}\n")
+        await asyncio.sleep(LOOK_SECONDS)
+    await sharing.close()
+
+
+def main() -> None:
+    """Run until nothing is left to do."""
+    parser = argparse.ArgumentParser(prog="propolis.sdk.keeper")
+    parser.add_argument("--home", type=Path, required=True)
+    home = parser.parse_args().home
+    lock = Lock(home / LOCK)
+    if not lock.take():
+        return
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(keep(home))
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        loop.run_until_complete(task)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What a session knows of jobs, and the session's own contract: one home, held by one process, used by many."""
+
+from typing import Protocol
+
+import msgspec
+
+from propolis.messages import values
+from propolis.messages.jobs import Progress, Refused, Rows, TaskResult
+from propolis.messages.membership import Role
+from propolis.messages.program import Program
+from propolis.terms.identity import JobId
+from propolis.terms.job import JobSpec, JobState, Kind
+
+ENDED = (JobState.DONE, JobState.FAILED, JobState.STOPPED, JobState.REFUSED)
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """A job before it is sealed: `spec.program` is still empty."""
+
+    spec: JobSpec
+    program: Program
+    bare_array: bool = False  # inference over one array: give one array back
+
+
+class Live:
+    """What this process knows of one job."""
+
+    def __init__(self, spec: JobSpec, *, bare_array: bool) -> None:
+        self.spec = spec
+        self.bare_array = bare_array
+        self.outcomes: dict[int, tuple[TaskResult, values.Outcome | None]] = {}  # in the order of arrival
+        self.progress: Progress | None = None
+        self.refused: Refused | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every task has its result here."""
+        return len(self.outcomes) == self.spec.tasks
+
+    @property
+    def single(self) -> bool:
+        """Whether the result is one array, as the input was."""
+        return self.bare_array and self.spec.kind is Kind.INFERENCE
+
+    def state(self) -> JobState:
+        """Return where the job stands from its owner's view."""
+        if self.refused is not None:
+            return JobState.REFUSED
+        if self.complete:
+            return JobState.FAILED if any(outcome is None for _, outcome in self.outcomes.values()) else JobState.DONE
+        if self.progress is not None and self.progress.state not in (JobState.DONE, JobState.FAILED):
+            return self.progress.state
+        return JobState.RUNNING if self.progress is not None else JobState.PENDING
+
+
+class Session(Protocol):
+    """One owner's session with its fleet. Every call raises PeerUnreachable when the other side is gone."""
+
+    async def submit(self, draft: Draft, inputs: list[bytes]) -> Live:
+        """Seal and keep a job, then ask the fleet for it. Raises StoreFull."""
+        ...
+
+    async def jobs(self) -> list[JobId]:
+        """Return the jobs this home knows."""
+        ...
+
+    async def reopen(self, job: JobId) -> Live:
+        """Take up a known job. Raises ConfigError."""
+        ...
+
+    async def stop_job(self, job: JobId) -> None:
+        """Ask for a job's end."""
+        ...
+
+    async def ask(self, what: str, job: bytes = b"") -> Rows:
+        """Ask the orchestrator. Raises ConfigError with its reason."""
+        ...
+
+    async def invite(self, role: Role) -> str:
+        """Return a fresh invitation. Raises InvitationRefused."""
+        ...
+
+    async def busy(self) -> bool:
+        """Return whether a job of this home has not ended."""
+        ...
+
+    async def changed(self, seconds: float) -> None:
+        """Return when anything moved, or after `seconds`."""
+        ...
