@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent / "unit" / "parties"))
+for folder in ("unit/parties", "properties"):
+    sys.path.insert(0, str(Path(__file__).parent / folder))

@@ -1,6 +1,7 @@
 """Every blob store passes the same suite; a fetch works from several holders, past liars and the dead, and resumes."""
 
 import asyncio
+import contextlib
 import secrets
 
 import pytest
@@ -63,12 +64,24 @@ class Holder:
         return Contact(peer=self.wire.identity, addresses=self.wire.addresses)
 
 
+def dialled(wire):
+    """Reach holders by dialling each time."""
+
+    @contextlib.asynccontextmanager
+    async def reach(contact):
+        channel = await wire.dial(contact)
+        yield channel
+        await channel.close()
+
+    return reach
+
+
 async def fetch(net, holders, blobs=None):
     """Fetch DATA from holders; return the fetcher's blobs and whether it came whole."""
     wire = net.wire(secrets.token_bytes(32))
     blobs = blobs or MemoryBlobs()
     refs = [holder.blobs.put([DATA]) for holder in holders]
-    service = BlobService(blobs, wire.dial, lambda peer, blob: False)
+    service = BlobService(blobs, dialled(wire), lambda peer, blob: False)
     try:
         await asyncio.wait_for(service.fetch(refs[0], [holder.contact for holder in holders]), 20)
         assert service.read(refs[0]) == DATA

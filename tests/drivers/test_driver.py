@@ -8,7 +8,7 @@ from propolis.adapters.store.memory import MemoryStore
 from propolis.adapters.wire.memory import MemoryNet
 from propolis.adapters.world.system import SystemClock
 from propolis.messages.envelope import VERSION, Envelope, Packet
-from propolis.messages.jobs import Stop
+from propolis.messages.jobs import Refused, Stop
 from propolis.ports.store import Drop, Put
 from propolis.protocols.machine import (
     ChannelClosed,
@@ -125,6 +125,34 @@ async def test_a_stored_body_that_went_meanwhile_travels_as_a_hole_and_holds_not
     assert first.envelope.seq == 1
     assert first.body == (b"",)
     assert second.envelope.seq == 2
+
+
+class Verbose(Toy):
+    """Says something that is over the frame's bound, then something that is not."""
+
+    def handle(self, event, now):
+        self.events.append(event)
+        if isinstance(event, Go):
+            return [Dial(Contact(peer=B, addresses=()))]
+        if isinstance(event, ChannelOpened) and event.ours:
+            long = Refused(job=bytes(16), code="x", reason="y" * 100_000)
+            return [
+                Transmit(B, Packet(Envelope(version=VERSION, epoch=1, seen=0, seq=seq, ack=0, message=message)))
+                for seq, message in ((1, long), (2, Stop(job=bytes(16))))
+            ]
+        return []
+
+
+@pytest.mark.timeout(20)
+async def test_a_message_over_the_bound_is_left_out_and_the_session_goes_on(houses):
+    net = MemoryNet()
+    one, other = houses(net, A, Verbose()), houses(net, B, Toy())
+    one.driver.post(Go())
+    while len([e for e in other.toy.events if isinstance(e, PacketArrived)]) < 2:
+        await asyncio.sleep(0.005)
+    first, second = (e.packet.envelope for e in other.toy.events if isinstance(e, PacketArrived))
+    assert (first.seq, first.message) == (1, None)
+    assert (second.seq, second.message) == (2, Stop(job=bytes(16)))
 
 
 @pytest.mark.timeout(20)

@@ -92,7 +92,7 @@ def test_the_holder_killed_mid_job_hands_the_home_over(local, holder):
 @pytest.mark.timeout(120)
 def test_a_keeper_sees_the_job_through_and_ends(local):
     with Fleet(local.home) as fleet:
-        job = fleet.submit_map(HOLDER.split('"""')[0] and "def f(x):\n    import time\n    time.sleep(0.05)\n    return x\n",
+        job = fleet.submit_map(HOLDER.split('"""', maxsplit=1)[0] and "def f(x):\n    import time\n    time.sleep(0.05)\n    return x\n",
                                range(60), entry="f", privacy=PRIVACY)  # fmt: skip
         fleet.keep()
         fleet.keep()

@@ -7,7 +7,7 @@ from propolis.messages.envelope import Packet
 from propolis.messages.jobs import Stop
 from propolis.protocols.link.link import LinkConfig
 from propolis.protocols.link.office import Heard, Lost, Office, Opened
-from propolis.protocols.machine import ChannelClosed, ChannelOpened, Mail, PacketArrived, TimePassed, Transmit
+from propolis.protocols.machine import ChannelClosed, ChannelOpened, HangUp, Mail, PacketArrived, TimePassed, Transmit
 
 A, B = b"a" * 32, b"b" * 32
 CONFIG = LinkConfig(resend=1.5)
@@ -32,7 +32,7 @@ class Pair:
         self.heard = {A: [], B: []}
         self.sessions = {A: 0, B: 0}
         self.unsent = {A: [], B: []}
-        self.attached = False
+        self.attached = self.hung_up = False
 
     def attach(self):
         self.attached = True
@@ -57,6 +57,7 @@ class Pair:
 
     def take(self, me, actions, notices):
         for action in actions:
+            self.hung_up |= isinstance(action, HangUp)
             if isinstance(action, Transmit) and self.attached and not (self.losses.pop() if self.losses else False):
                 self.queue.append((me, action.packet))
         for notice in notices:
@@ -85,6 +86,10 @@ class Pair:
                 if office.deadline() is not None and office.deadline() <= self.now:
                     self.take(me, *office.handle(TimePassed(), self.now))
                 office.check()
+            if self.hung_up:  # one side gave the other up: it dials again, as a member does
+                self.hung_up = False
+                self.cut()
+                self.attach()
         self.now = end
 
 

@@ -1,5 +1,6 @@
 """Fleet commands: up, down, nodes, invite, node join, node start, privacy."""
 
+import os
 import subprocess
 import sys
 import time
@@ -132,26 +133,29 @@ def _limits(command: click.Command) -> click.Command:
 @click.argument("invitation")
 @click.pass_obj
 def node_join(home: Path, /, invitation: str, **limits: object) -> int:
-    """Join a fleet with an invitation and run in the foreground; Ctrl-C leaves."""
-    return _run_node(home, ["--join", invitation], limits)
+    """Join a fleet with an invitation (- reads it from stdin) and run in the foreground; Ctrl-C leaves."""
+    if invitation == "-":
+        invitation = sys.stdin.readline().strip()
+    return _run_node(home, invitation, limits)
 
 
 @click.command("start")
 @click.pass_obj
 def node_start(home: Path, /, **limits: object) -> int:
     """Run again as the member this computer already is."""
-    return _run_node(home, [], limits)
+    return _run_node(home, "", limits)
 
 
-def _run_node(home: Path, words: list[str], limits: dict[str, object]) -> int:
-    command = [sys.executable, "-m", "propolis.node", "--home", str(home / "node"), *words]
+def _run_node(home: Path, invitation: str, limits: dict[str, object]) -> int:
+    command = [sys.executable, "-m", "propolis.node", "--home", str(home / "node")]
+    environment = {**os.environ, "PROPOLIS_INVITATION": invitation}
     for name, value in limits.items():
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, tuple):
             command += [word for item in value for word in (flag, str(item))]
         elif value:
             command += [flag, str(value)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         try:
             if process.stdout.readline():

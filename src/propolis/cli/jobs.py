@@ -5,11 +5,12 @@ from typing import Any
 
 import click
 import numpy as np
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from propolis.cli.fleet import JSON
 from propolis.cli.rows import jobs_table
-from propolis.cli.show import Exit, console, emit, errors, table
+from propolis.cli.show import Exit, clean, console, emit, errors, table
 from propolis.decisions.privacy import DEFAULT, KEYWORDS
 from propolis.sdk import Fleet, Job, tables
 from propolis.sdk.live import ENDED
@@ -92,24 +93,24 @@ def _follow(fleet: Fleet, job: Job, timeout: float | None, as_json: bool) -> str
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=errors, transient=True, disable=as_json) as bar:
-        line = bar.add_task(f"{job.name} {job.id[:8]}", total=job.tasks)
+        line = bar.add_task(escape(f"{clean(job.name)} {job.id[:8]}"), total=job.tasks)
 
         def moved(job: Job) -> None:
             progress = job.progress
             where = f" on {progress.nodes} nodes" if progress is not None and progress.nodes else ""
-            bar.update(line, completed=job.finished, description=f"{job.name} {job.id[:8]} {job.state()}{where}")
+            bar.update(
+                line, completed=job.finished, description=escape(f"{clean(job.name)} {job.id[:8]} {job.state()}{where}")
+            )
             reason = job.reason()
             if job.state() == "pending" and "none of" in reason and reason not in said and not as_json:
                 said.add(reason)
-                errors.print(f"waiting: {reason}\n  → {_way_out(job)}", markup=False)
+                errors.print(f"waiting: {reason}\n  → {_way_out(job)}")
 
         try:
             state = job.wait(timeout=timeout, on_progress=moved)
         except KeyboardInterrupt:
             fleet.keep()
-            errors.print(
-                f"job {job.id[:8]} goes on in the background\n  → propolis stop {job.id[:8]} ends it", markup=False
-            )
+            errors.print(f"job {job.id[:8]} goes on in the background\n  → propolis stop {job.id[:8]} ends it")
             raise
     if state not in ENDED:
         fleet.keep()
@@ -200,7 +201,7 @@ def explain(home: Path, job: str, as_json: bool) -> None:
     if not as_json:
         console.print(table("", ("NODE", "NAME", "VERDICT", "WHY"), rows))
         for event in found.events:
-            console.print(event, markup=False)
+            console.print(event)
 
 
 @click.command()
@@ -215,7 +216,7 @@ def logs(home: Path, job: str, as_json: bool) -> None:
     if not as_json:
         for index, text in lines:
             for line in text.rstrip().splitlines():
-                console.print(f"{index:>6} | {line}", markup=False)
+                console.print(f"{index:>6} | {line}")
 
 
 @click.command()

@@ -64,8 +64,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
     except tree.PropolisError as error:
-        errors.print(f"[red]error[/red] {error.code}", end=": ")
-        errors.print(error.explain(), markup=False)
+        errors.print(f"[red]error[/red] {error.code}", end=": ", markup=True)
+        errors.print(error.explain())
         sys.exit(code_for(error))
 
 

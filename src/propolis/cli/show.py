@@ -9,9 +9,30 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-console = Console(stderr=False, highlight=False, soft_wrap=True)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_CONTROL |= {
+    code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029, 0x200E, 0x200F)
+}
+
+
+def clean(text: str) -> str:
+    """Return text that shows what it is: strangers name nodes and jobs, and a terminal obeys control characters."""
+    return text.translate(_CONTROL)
+
+
+class SafeConsole(Console):
+    """Prints strings as they are: no control characters, and markup only where `markup=True` asks for it."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print."""
+        options.setdefault("markup", False)
+        super().print(*[clean(o) if isinstance(o, str) else o for o in objects], **options)
+
+
+console = SafeConsole(stderr=False, highlight=False, soft_wrap=True)
+errors = SafeConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Exit(IntEnum):
@@ -57,5 +78,5 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:
-        made.add_row(*[str(cell) for cell in row])
+        made.add_row(*[Text(clean(str(cell)).replace("\n", " ")) for cell in row])
     return made

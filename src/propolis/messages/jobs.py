@@ -203,7 +203,7 @@ class OpenGuests(_Record, frozen=True, kw_only=True, array_like=True, forbid_unk
     spec: JobSpec
     owner: Id32
     guests: Annotated[tuple[Id16, ...], msgspec.Meta(max_length=256)]
-    holders: Annotated[tuple[Contact, ...], msgspec.Meta(max_length=16)] = ()
+    holders: Annotated[tuple[Contact, ...], msgspec.Meta(max_length=4)] = ()
 
 
 class RunTasks(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="run-tasks"):

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -25,7 +24,9 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="propolis.node")
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--join", default="")
+    parser.add_argument(
+        "--join", default="", help="an invitation; $PROPOLIS_INVITATION keeps it out of the process list"
+    )
     parser.add_argument("--name", default="")
     parser.add_argument("--slots", type=int, default=0)
     parser.add_argument("--memory-mb", type=int, default=0)
@@ -34,10 +35,11 @@ def main() -> int:
     parser.add_argument(BARE, dest="bare", action="store_true")
     parser.add_argument("--log", default="WARNING")
     options = parser.parse_args()
-    logging.basicConfig(level=options.log.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    config.log_to_stderr(options.log)
     try:
-        if options.join:
-            enlist(options.home, invitation.from_text(options.join))
+        join = options.join or os.environ.pop("PROPOLIS_INVITATION", "")
+        if join:
+            enlist(options.home, invitation.from_text(join))
         settings = _settings(options)
         executor: Executor = (
             BareExecutor(i_accept_that_jobs_run_unconfined=True) if options.bare else sandboxed(settings)

@@ -83,9 +83,10 @@ class Node:
         )
         driver = Driver(party, clock=SystemClock(), store=store, tell=self._told)
         blobs = FileBlobs(self._home / "blobs")
+        blobs.clear()  # guests of an earlier process are gone, and their programs with them
         post = Post(wires, store, driver.post)
-        service = BlobService(blobs, post.channel_to, lambda peer, blob: (peer, blob) in self._expected)
-        post.serve_blobs(service.serve)
+        service = BlobService(blobs, post.reach, lambda peer, blob: (peer, blob) in self._expected)
+        post.serve_blobs(service.serve, visitors=True)
         hosting = Hosting(self._executor, keys, service, driver.post)
         for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
             driver.on(kind, do)

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import logging
 import signal
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ def main() -> int:
     parser.add_argument("--invite-owner", action="store_true")
     parser.add_argument("--log", default="WARNING")
     options = parser.parse_args()
-    logging.basicConfig(level=options.log.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    config.log_to_stderr(options.log)
     settings = config.OrchestratorFile(listen=tuple(options.listen)) if options.listen else None
     try:
         orchestrator = Orchestrator(options.home, settings)

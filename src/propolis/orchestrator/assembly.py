@@ -54,7 +54,7 @@ class Orchestrator:
         driver = Driver(party, clock=clock, store=store)
         blobs = FileBlobs(self._home / "blobs")
         post = Post(wires, store, driver.post)
-        service = BlobService(blobs, post.channel_to, lambda peer, blob: party.registrar.is_member(peer))
+        service = BlobService(blobs, post.reach, lambda peer, blob: party.registrar.is_member(peer))
         post.serve_blobs(service.serve)
         solver = GreedySolver()
         for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):

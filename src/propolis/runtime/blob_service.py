@@ -4,8 +4,10 @@ One stream per holder; requests are one length-prefixed word each, answers a u32
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
 from propolis.messages import codec
 from propolis.messages.blobs import MAX_ANSWER, MAX_CHUNKS, MAX_WORD, ChunkWanted, ManifestWanted, Wanted
@@ -19,11 +21,14 @@ from propolis.terms.identity import BlobId, NodeId
 from propolis.terms.job import BlobRef
 from propolis.terms.time import Instant
 
+log = logging.getLogger(__name__)
+
 _NONE = 0xFFFFFFFF
+AGAIN_SECONDS = (0.2, 1.0)
 IDLE_SECONDS = 30.0
 MAX_MANIFEST = 34 * MAX_CHUNKS + 64
 
-Reach = Callable[[Contact], Awaitable[Channel]]
+Reach = Callable[[Contact], AbstractAsyncContextManager[Channel]]
 MayRead = Callable[[NodeId, BlobId], bool]
 
 
@@ -43,7 +48,7 @@ class BlobService:
 
     def __init__(self, blobs: Blobs, reach: Reach, may_read: MayRead) -> None:
         self.blobs = blobs
-        self._reach = reach
+        self.reach = reach
         self._may_read = may_read
         self._fetching: dict[BlobId, asyncio.Task[None]] = {}
 
@@ -73,7 +78,7 @@ class BlobService:
         """Bring a blob here, whole. Concurrent calls for one blob share the work. Raises StoreError, PeerUnreachable."""
         task = self._fetching.get(ref.id)
         if task is None:
-            task = self._fetching[ref.id] = asyncio.create_task(_Fetch(self, ref).run(holders))
+            task = self._fetching[ref.id] = asyncio.create_task(_Fetch(self, ref, holders).run())
             task.add_done_callback(lambda _: self._fetching.pop(ref.id, None))
         await asyncio.shield(task)
 
@@ -86,28 +91,23 @@ class BlobService:
             raise StoreError("the program is not whole here")
         return data
 
-    async def open(self, contact: Contact) -> Stream:
-        """Open a blob stream to a holder. Raises PeerUnreachable."""
-        channel = await self._reach(contact)
-        stream = await channel.open_stream()
-        await stream.write(b"B")
-        return stream
-
 
 class _Fetch:
     """One fetch at work."""
 
-    def __init__(self, service: BlobService, ref: BlobRef) -> None:
+    def __init__(self, service: BlobService, ref: BlobRef, holders: Sequence[Contact]) -> None:
         self._service = service
         self._ref = ref
+        self._contacts = holders
         blobs = service.blobs
-        self._machine = f.BlobFetch(ref, blobs.manifest(ref.id), blobs.chunks(ref.id))
+        known = (blobs.manifest(ref.id), blobs.chunks(ref.id))
+        self._machine = f.BlobFetch(ref, *known, [contact.id for contact in holders])
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._asks: dict[NodeId, asyncio.Queue[f.AskManifest | f.AskChunk]] = {}
         self._result: str | None = None
 
-    async def run(self, holders: Sequence[Contact]) -> None:
-        workers = [asyncio.create_task(self._holder(contact)) for contact in holders]
+    async def run(self) -> None:
+        workers = [asyncio.create_task(self._holder(contact)) for contact in self._contacts]
         self._events.put_nowait(TimePassed())
         try:
             while self._result is None:
@@ -145,18 +145,39 @@ class _Fetch:
                 pass
 
     async def _holder(self, contact: Contact) -> None:
-        """Ask one holder, a request at a time on the stream with up to four queued, until it fails."""
+        """Ask one holder, a request at a time on the stream with up to four queued, until it fails.
+
+        One that was not told of us yet hangs up at first; it is tried again before it counts as lost.
+        """
         peer = contact.id
-        asks: asyncio.Queue[f.AskManifest | f.AskChunk] = asyncio.Queue()
-        self._asks[peer] = asks
+        self._asks[peer] = asyncio.Queue()
+        for pause in (0.0, *AGAIN_SECONDS):
+            await asyncio.sleep(pause)
+            try:
+                async with self._service.reach(contact) as channel:
+                    stream = await channel.open_stream()
+                    await stream.write(b"B")
+                    if await self._ask_on(stream, peer):
+                        break
+            except (WireError, TimeoutError) as error:
+                log.debug("holder %s: %s", peer[:4].hex(), error)
+        self._events.put_nowait(f.HolderLost(peer))
+
+    async def _ask_on(self, stream: Stream, peer: NodeId) -> bool:
+        """Put what is wanted of this holder to it until it fails. Returns whether it ever answered."""
+        asks, answered = self._asks[peer], False
+        self._events.put_nowait(f.HolderFound(peer))
         try:
-            stream = await self._service.open(contact)
-            self._events.put_nowait(f.HolderFound(peer))
             while True:
                 ask = await asks.get()
-                await self._ask(stream, peer, ask)
+                try:
+                    await self._ask(stream, peer, ask)
+                except (WireError, TimeoutError):
+                    asks.put_nowait(ask)
+                    raise
+                answered = True
         except (WireError, TimeoutError):
-            self._events.put_nowait(f.HolderLost(peer))
+            return answered
 
     async def _ask(self, stream: Stream, peer: NodeId, ask: f.AskManifest | f.AskChunk) -> None:
         chunk = isinstance(ask, f.AskChunk)

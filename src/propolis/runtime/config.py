@@ -1,6 +1,7 @@
 """The state folder and the few settings in it. Unknown keys and values out of range are named, never ignored."""
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -9,6 +10,21 @@ import msgspec
 
 from propolis.terms.contact import Contact
 from propolis.terms.errors import ConfigError
+
+
+class OneLine(logging.Formatter):
+    """Log lines stay lines: what a stranger put into a message cannot forge another one or steer a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name is logging's
+        """Return the line."""
+        return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in super().formatMessage(record))
+
+
+def log_to_stderr(level: str) -> None:
+    """Set up an agent's log."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 def default_home() -> Path:

@@ -6,10 +6,14 @@ frame loses its channel.
 """
 
 import asyncio
+import contextlib
+import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from propolis.messages.envelope import FrameReader, Segment, pack
+import msgspec
+
+from propolis.messages.envelope import FrameReader, Packet, Segment, pack
 from propolis.ports.store import Store
 from propolis.ports.wire import MAX_DATAGRAM, Channel, Stream, Wire
 from propolis.protocols.machine import (
@@ -24,7 +28,7 @@ from propolis.protocols.machine import (
     filled,
 )
 from propolis.terms.contact import Contact
-from propolis.terms.errors import MalformedMessage, PeerUnreachable, VersionMismatch, WireError
+from propolis.terms.errors import MalformedMessage, PeerUnreachable, TooLarge, VersionMismatch, WireError
 from propolis.terms.identity import NodeId
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,8 @@ BLOB = b"B"
 READ_BYTES = 256 * 1024
 MAX_WAITING = 64 * 1024 * 1024
 MAX_CHANNELS = 20_000
+MAX_UNSETTLED = 1024
+VISIT_SECONDS = 60.0
 GREETING_SECONDS = 3.0
 
 OnBlob = Callable[[NodeId, Stream], Awaitable[None]]
@@ -62,14 +68,16 @@ class Post:
         self._store = store
         self._event = on_event
         self._on_blob: OnBlob | None = None
+        self._visitors = False
+        self._unsettled: set[Line] = set()  # came, and have not said what for; or came for blobs alone
         self._lines: dict[NodeId, Line] = {}
         self._dials: set[asyncio.Task[None]] = set()
         self._accepting: list[asyncio.Task[None]] = []
         self._dirty: set[NodeId] = set()
 
-    def serve_blobs(self, on_blob: OnBlob) -> None:
-        """Hand peers' blob streams to this; before `start`."""
-        self._on_blob = on_blob
+    def serve_blobs(self, on_blob: OnBlob, *, visitors: bool = False) -> None:
+        """Hand peers' blob streams to this; before `start`. `visitors`: also of peers that come for nothing else."""
+        self._on_blob, self._visitors = on_blob, visitors
 
     def start(self) -> None:
         """Begin to accept channels."""
@@ -77,7 +85,8 @@ class Post:
 
     async def stop(self) -> None:
         """Close every line and the wire."""
-        tasks = [*self._dials, *self._accepting, *(task for line in self._lines.values() for task in line.tasks)]
+        lines = [*self._lines.values(), *self._unsettled]
+        tasks = [*self._dials, *self._accepting, *(task for line in lines for task in line.tasks)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -90,12 +99,18 @@ class Post:
         schemes = {address.partition("://")[0] if "://" in address else "" for address in contact.addresses}
         return next((wire for wire in self._wires if wire.scheme in schemes), self._wires[0])
 
-    async def channel_to(self, contact: Contact) -> Channel:
-        """Return the open channel to a peer, or dial one. Raises PeerUnreachable."""
+    @contextlib.asynccontextmanager
+    async def reach(self, contact: Contact) -> AsyncIterator[Channel]:
+        """Lend the open channel to a peer, or dial one for the while. Raises PeerUnreachable."""
         line = self._lines.get(contact.id)
         if line is not None:
-            return line.channel
-        return await self._wire_for(contact).dial(contact)
+            yield line.channel
+            return
+        channel = await self._wire_for(contact).dial(contact)
+        try:
+            yield channel
+        finally:
+            await channel.close()
 
     # -- actions
 
@@ -117,7 +132,12 @@ class Post:
         line = self._lines.get(action.peer)
         if line is None or line.closing:
             return  # the link resends on the next channel
-        buffers = pack(filled(action.packet, action.parts, self._store.get))
+        packet = filled(action.packet, action.parts, self._store.get)
+        try:
+            buffers = pack(packet)
+        except TooLarge as error:  # our own mistake, and a peer may have caused it: the message goes, the session stays
+            log.error("a message to %s is not sent: %s", action.peer[:4].hex(), error)
+            buffers = pack(Packet(msgspec.structs.replace(packet.envelope, message=None, sizes=())))
         if action.small and line.stream is not None and len(buffers) == 1 and len(buffers[0]) <= MAX_DATAGRAM:
             task = asyncio.create_task(self._datagram(line, bytes(buffers[0])))
             self._dials.add(task)
@@ -167,11 +187,36 @@ class Post:
                 channel = await wire.accept()
             except PeerUnreachable:
                 return
-            if len(self._lines) >= MAX_CHANNELS:
+            if len(self._lines) >= MAX_CHANNELS or len(self._unsettled) >= MAX_UNSETTLED:
                 await channel.close()
                 continue
             line = Line(channel, ours=False)
-            line.tasks.append(asyncio.create_task(self._streams(line)))
+            self._unsettled.add(line)
+            task = asyncio.create_task(self._greet(line))
+            line.tasks.append(task)
+            task.add_done_callback(functools.partial(self._unsettle, line))
+
+    def _unsettle(self, line: Line, _: "asyncio.Task[None]") -> None:
+        self._unsettled.discard(line)
+
+    async def _greet(self, line: Line) -> None:
+        """A newcomer's first stream says soon what it came for: to talk, or for sealed chunks where visitors may have them."""
+        try:
+            async with asyncio.timeout(GREETING_SECONDS):
+                stream = await line.channel.accept_stream()
+                kind = await stream.read(1)
+            if kind == CONTROL:
+                line.stream = stream
+                self._settle(line)
+                return
+            while kind == BLOB and self._visitors:
+                line.tasks.append(asyncio.create_task(self._blob(line, stream)))
+                async with asyncio.timeout(VISIT_SECONDS):
+                    stream = await line.channel.accept_stream()
+                    kind = await stream.read(1)
+        except (WireError, TimeoutError) as error:
+            log.debug("%s came and went: %s", line.channel.peer[:4].hex(), error)
+        self._end(line)
 
     def _settle(self, line: Line) -> None:
         """The line has its control stream: it is the peer's line from now on."""
@@ -186,9 +231,8 @@ class Post:
             asyncio.create_task(self._write(line)),
             asyncio.create_task(self._datagrams(line)),
             asyncio.create_task(self._watch(line)),
+            asyncio.create_task(self._streams(line)),
         ]
-        if line.ours:
-            line.tasks.append(asyncio.create_task(self._streams(line)))
         self._event(ChannelOpened(peer, line.ours, line.channel.observed))
 
     def _end(self, line: Line) -> None:
@@ -215,13 +259,8 @@ class Post:
             except TimeoutError:
                 continue
             except WireError:
-                if line.stream is None:
-                    await line.channel.close()
                 return
-            if kind == CONTROL and line.stream is None and not line.ours:
-                line.stream = stream
-                self._settle(line)
-            elif kind == BLOB and self._on_blob is not None and line.stream is not None:
+            if kind == BLOB and self._on_blob is not None:
                 line.tasks.append(asyncio.create_task(self._blob(line, stream)))
                 line.tasks = [task for task in line.tasks if not task.done()]
             else:

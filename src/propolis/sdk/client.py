@@ -31,6 +31,7 @@ from propolis.sdk.live import ENDED, Draft, Live
 from propolis.sdk.vault import Owned, Vault
 from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable
 from propolis.terms.identity import JobId
+from propolis.terms.job import JobState
 
 ANSWER_SECONDS = 10.0
 
@@ -72,7 +73,7 @@ class Client:
         party = owner_party(SystemEntropy(), orchestrator, token=bytes.fromhex(self._fleet.token))
         driver = self._driver = Driver(party, clock=SystemClock(), store=store, tell=self._told)
         post = self._post = Post(wires, store, driver.post)
-        service = BlobService(self._blobs, post.channel_to, lambda peer, blob: peer == orchestrator.id)
+        service = BlobService(self._blobs, post.reach, lambda peer, blob: peer == orchestrator.id)
         post.serve_blobs(service.serve)
         for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
             driver.on(kind, do)
@@ -205,11 +206,15 @@ class Client:
             verdicts.append(outcome is not False)
             if not isinstance(outcome, bool):
                 live.outcomes[item.index] = (item, outcome)
-        if live.complete:  # sealed inputs and program are not needed any more
-            self._vault.forget_inputs(work.job)
-            self._blobs.drop(owned.spec.program.id)
+        if live.complete:
+            self._forget(work.job)
         self._changed.set()
         return verdicts
+
+    def _forget(self, job: JobId) -> None:
+        """Sealed inputs and program of an ended job are not needed any more; results stay."""
+        self._vault.forget_inputs(job)
+        self._blobs.drop(self._owned[job].spec.program.id)
 
     def _told(self, note: Any) -> None:
         match note:
@@ -224,6 +229,8 @@ class Client:
             case ev.JobMoved(job=job, message=message) if job in self.live:
                 if isinstance(message, Progress):
                     self.live[job].progress = message
+                    if message.state is JobState.STOPPED:
+                        self._forget(job)
                 elif isinstance(message, Refused):
                     self.live[job].refused = message
             case ev.Answered(ticket=ticket) | Invited(request=ticket):

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -96,9 +97,11 @@ class LocalFleet:
     def _launch_node(self, limit: NodeLimits, invitation: str) -> None:
         words = ["propolis.node", "--home", str(self.home / limit.name), "--name", limit.name]
         words += ["--slots", str(limit.slots), "--memory-mb", str(limit.memory_mb)]
-        self.nodes[limit.name] = self._launch([*words, *(["--join", invitation] if invitation else [])], limit.name)
+        self.nodes[limit.name] = self._launch(words, limit.name, {"PROPOLIS_INVITATION": invitation})
 
-    def _launch(self, words: list[str], name: str) -> "subprocess.Popen[str]":
+    def _launch(
+        self, words: list[str], name: str, more: Mapping[str, str] = MappingProxyType({})
+    ) -> "subprocess.Popen[str]":
         (self.home / "logs").mkdir(exist_ok=True)
         with (self.home / "logs" / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
@@ -108,7 +111,13 @@ class LocalFleet:
                 stdin=subprocess.DEVNULL,
                 text=True,
                 start_new_session=True,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"},
+                env={
+                    **os.environ,
+                    "OPENBLAS_NUM_THREADS": "1",
+                    "OMP_NUM_THREADS": "1",
+                    "ORT_DISABLE_TELEMETRY": "1",
+                    **more,
+                },
             )
 
     def _ready(self, process: "subprocess.Popen[str]", name: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from propolis.terms.identity import GuestId, JobId
 from propolis.terms.job import JobSpec
 
 OWNED = "owned"
+MAX_ROOTS = 4096
 
 
 class Owned(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -85,6 +86,8 @@ class Vault:
         guest = GuestId(item.guest)
         root = self._roots.get(guest)
         if root is None:
+            if len(self._roots) >= MAX_ROOTS:  # a cache: whoever names guests without end costs time, not memory
+                self._roots.clear()
             root = self._roots[guest] = sealing.result_root(owned.secret, owned.spec.id, guest)
         outcome: values.Outcome = codec.decode(
             sealing.open_result(root, owned.spec.id, guest, item.index, item.attempt, sealed), values.Outcome

@@ -9,6 +9,8 @@ from typing import Annotated
 import msgspec
 
 Text = Annotated[str, msgspec.Meta(max_length=200)]
+Short = Annotated[str, msgspec.Meta(max_length=100)]
+MOST_MB = 2**40
 
 
 class Rung(IntEnum):
@@ -27,8 +29,8 @@ class Isolation(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forb
     filter_hash: Text = ""
     own_uid: bool = False
     lock: bool = False
-    memory_mb: Annotated[int, msgspec.Meta(ge=0)] = 0
-    notes: tuple[Text, ...] = ()
+    memory_mb: Annotated[int, msgspec.Meta(ge=0, le=MOST_MB)] = 0
+    notes: Annotated[tuple[Text, ...], msgspec.Meta(max_length=8)] = ()
 
 
 class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
@@ -39,8 +41,12 @@ class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     machine: Text  # "x86_64", "aarch64"
     python: Text  # "3.11"
     slots: Annotated[int, msgspec.Meta(ge=0, le=4096)]  # guests at the same time
-    memory_mb: Annotated[int, msgspec.Meta(ge=0)]  # offered to one guest
-    speed: Annotated[float, msgspec.Meta(ge=0.0)]  # calibration: reference work units per second and slot; 0 = unknown
+    memory_mb: Annotated[int, msgspec.Meta(ge=0, le=MOST_MB)]  # offered to one guest
+    speed: Annotated[
+        float, msgspec.Meta(ge=0.0, le=1e12)
+    ]  # calibration: reference work units per second and slot; 0 = unknown
     isolation: Isolation
-    packages: tuple[Text, ...] = ()  # "numpy==2.4.6": what a guest can import here
-    kinds: tuple[Text, ...] = ("inference", "function")
+    packages: Annotated[
+        tuple[Short, ...], msgspec.Meta(max_length=256)
+    ] = ()  # "numpy==2.4.6": what a guest can import here
+    kinds: Annotated[tuple[Short, ...], msgspec.Meta(max_length=8)] = ("inference", "function")

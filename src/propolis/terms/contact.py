@@ -1,5 +1,7 @@
 """How to reach a peer."""
 
+from typing import Annotated
+
 import msgspec
 
 from propolis.terms.identity import NodeId
@@ -8,8 +10,8 @@ from propolis.terms.identity import NodeId
 class Contact(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """How to reach a peer: its key and the addresses it was seen at ("127.0.0.1:4711", "ws://127.0.0.1:8080")."""
 
-    peer: bytes
-    addresses: tuple[str, ...]
+    peer: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    addresses: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=200)], ...], msgspec.Meta(max_length=16)]
 
     @property
     def id(self) -> NodeId:

@@ -1,6 +1,7 @@
 """What a job demands and what a machine gives: (asset, adversary) -> guarantee. DESIGN section 2 has the words."""
 
 from enum import IntEnum, StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -63,8 +64,8 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_
 class Requirement(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """All demands of a job; every one is a floor. `keyword` is what the owner typed, for display only."""
 
-    keyword: str
-    demands: tuple[Demand, ...]
+    keyword: Annotated[str, msgspec.Meta(max_length=40)]
+    demands: Annotated[tuple[Demand, ...], msgspec.Meta(max_length=32)]
 
 
 Guarantees = dict[tuple[Asset, Adversary], Guarantee]

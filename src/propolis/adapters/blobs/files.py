@@ -61,6 +61,11 @@ class FileBlobs:
         self.keep_manifest(ref.id, codec.encode(manifest))
         return ref
 
+    def clear(self) -> None:
+        """Forget everything: what an earlier process left behind."""
+        for folder in self._folder.iterdir():
+            shutil.rmtree(folder, ignore_errors=True)
+
     def drop(self, blob: BlobId) -> None:
         """Forget a blob."""
         shutil.rmtree(self._path(blob), ignore_errors=True)

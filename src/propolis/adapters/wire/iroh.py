@@ -7,7 +7,6 @@ reads and writes are large.
 """
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import iroh.iroh_ffi as glue
 
 from propolis.adapters.wire.iroh_glue import repair
+from propolis.adapters.wire.iroh_listen import OwnPreset, checked_addresses
 from propolis.ports.wire import DIAL_SECONDS, MAX_DATAGRAM, MAX_STREAMS, Admit
 from propolis.terms.contact import Contact
 from propolis.terms.errors import ConfigError, PeerUnreachable, TooLarge
@@ -32,42 +32,6 @@ def _why(error: BaseException) -> str:
     if isinstance(error, glue.IrohError):
         return f"{error.kind().name.lower()}: {error.message()}"[:300]
     return str(error) or type(error).__name__
-
-
-class _OwnPreset(glue.Preset):  # type: ignore[misc]
-    """Minimal preset with exactly our addresses bound."""
-
-    def __init__(self, listen: Sequence[str]) -> None:
-        self._listen = listen
-
-    def apply(self, builder: Any) -> None:
-        """Called by iroh while it binds."""
-        builder.apply_minimal()
-        builder.relay_mode(glue.RelayMode.disabled())
-        for address in self._listen:
-            builder.bind_addr(address)
-
-
-def checked_addresses(listen: Sequence[str], *, every_interface: bool = False) -> list[str]:
-    """Return the addresses to bind, one per family. Raises ConfigError for a wildcard nobody asked for by name."""
-    addresses: list[str] = []
-    families: set[int] = set()
-    for text in listen:
-        host, _, port = text.rpartition(":")
-        try:
-            address = ipaddress.ip_address(host.strip("[]"))
-            number = int(port)
-        except ValueError as error:
-            raise ConfigError(f"{text!r} is not an address like 127.0.0.1:0 or [::1]:0") from error
-        if address.is_unspecified and not every_interface:
-            raise ConfigError(f"{text!r} would listen on every interface; name the address to listen on")
-        families.add(address.version)
-        addresses.append(f"[{address}]:{number}" if address.version == 6 else f"{address}:{number}")
-    if 4 not in families:
-        addresses.append("127.0.0.1:0")
-    if 6 not in families:
-        addresses.append("[::1]:0")
-    return addresses
 
 
 class IrohStream:
@@ -235,7 +199,7 @@ class IrohWire:
         """Open an endpoint under the identity of `seed` on exactly these addresses. Raises ConfigError."""
         repair(glue)
         addresses = checked_addresses(listen, every_interface=every_interface)
-        options = glue.EndpointOptions(preset=_OwnPreset(addresses), secret_key=seed, alpns=[ALPN])
+        options = glue.EndpointOptions(preset=OwnPreset(addresses), secret_key=seed, alpns=[ALPN])
         try:
             endpoint = await glue.Endpoint.bind(options)
         except glue.IrohError as error:

@@ -4,6 +4,7 @@ docs/specs/blob.md. Pure: the runtime asks, verifies nothing itself, and feeds a
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 from propolis.messages.blobs import Manifest, chunk_name, manifest_for
 from propolis.protocols.machine import Action, Event
@@ -80,10 +81,11 @@ class Failed(Action, frozen=True):
 
 
 class BlobFetch:
-    """One fetch. `kept` = chunks already here, `manifest` = its bytes if already here."""
+    """One fetch from `holders`. `kept` = chunks already here, `manifest` = its bytes if already here."""
 
-    def __init__(self, ref: BlobRef, manifest: bytes | None, kept: set[int]) -> None:
+    def __init__(self, ref: BlobRef, manifest: bytes | None, kept: set[int], holders: Iterable[NodeId]) -> None:
         self._ref = ref
+        self._hoped = set(holders)  # neither found nor lost yet
         self._manifest: Manifest | None = manifest_for(ref, manifest) if manifest is not None else None
         self._kept = set(kept)
         self._holders: dict[NodeId, dict[int, Instant]] = {}  # holder -> chunks in flight and when they are overdue
@@ -98,6 +100,8 @@ class BlobFetch:
         if self._over:
             return []
         actions: list[Action] = []
+        if isinstance(event, HolderFound | HolderLost):
+            self._hoped.discard(event.holder)
         match event:
             case HolderFound(holder=holder) if holder not in self._dropped:
                 self._holders.setdefault(holder, {})
@@ -169,7 +173,7 @@ class BlobFetch:
             self._over = True
             return [Finished()]
         if not self._holders:
-            if not self._dropped:
+            if self._hoped:
                 return []
             self._over = True
             reasons = ", ".join(sorted(set(self._dropped.values())))

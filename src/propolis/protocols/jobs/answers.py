@@ -3,6 +3,7 @@
 from collections import Counter
 
 from propolis.decisions import admission
+from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.protocols.jobs.book import Job, Node, Phase
 from propolis.protocols.jobs.desk import Desk
@@ -10,10 +11,27 @@ from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant
 
 MAX_ROWS = 1000
+MAX_ANSWER = 8 * 1024 * 1024
+MAX_REASONS = 16
 
 
-def answer(desk: Desk, peer: NodeId, ask: say.Ask, job: Job | None, now: Instant) -> tuple[say.Answer, say.Rows]:
-    """Return the answer to one question and its rows; owners see their own jobs only."""
+def answer(desk: Desk, peer: NodeId, ask: say.Ask, job: Job | None, now: Instant) -> tuple[say.Answer, bytes]:
+    """Return the answer to one question and its rows, encoded; cut until they fit a packet. `total` says of how many."""
+    said, rows = _answer(desk, peer, ask, job, now)
+    data = codec.encode(rows)
+    while len(data) > MAX_ANSWER:
+        rows = say.Rows(
+            jobs=rows.jobs[-(len(rows.jobs) // 2) :] if len(rows.jobs) > 1 else rows.jobs,
+            nodes=rows.nodes[: len(rows.nodes) // 2],
+            verdicts=rows.verdicts[: len(rows.verdicts) // 2],
+            events=rows.events[-(len(rows.events) // 2) :] if len(rows.events) > 1 else (),
+        )
+        data = codec.encode(rows)
+    return said, data
+
+
+def _answer(desk: Desk, peer: NodeId, ask: say.Ask, job: Job | None, now: Instant) -> tuple[say.Answer, say.Rows]:
+    """Return the answer and its rows; owners see their own jobs only."""
     match ask.what:
         case "jobs":
             jobs = [j for j in desk.jobs.values() if j.owner == peer]
@@ -69,7 +87,7 @@ def verdict(desk: Desk, job: Job, node: Node) -> say.Verdict:
     if not node.up:
         reasons.append("it is not connected")
     return say.Verdict(
-        node=node.id, name=node.report.name, admitted=not reasons, reasons=tuple(r[:900] for r in reasons)
+        node=node.id, name=node.report.name, admitted=not reasons, reasons=tuple(r[:900] for r in reasons[:MAX_REASONS])
     )
 
 

@@ -112,6 +112,7 @@ class Job:
         self.guests: set[GuestId] = set()
         self.serving = 0  # how many of them serve
         self.blamed: dict[int, int] = {}  # index -> faults when run alone; presence = run it alone
+        self.lost: set[int] = set()  # were with a guest that ended; told when they run again
         self.strikes: dict[NodeId, Strike] = {}
         self.barred: dict[NodeId, str] = {}
         self.events: deque[str] = deque(maxlen=MAX_EVENTS)

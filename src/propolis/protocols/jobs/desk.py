@@ -23,6 +23,7 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds and times; seconds, counts, bytes."""
 
     max_jobs_per_owner: int = 1000
+    max_tasks_per_owner: int = 4_000_000
     max_faults: int = 3
     boot_grace: float = 2.0
     progress_every: float = 0.25
@@ -129,6 +130,7 @@ class Desk:
             if job.running.get(index) == attempt:
                 del job.running[index]
                 job.pending.appendleft(index)
+                job.lost.add(index)
         del self.guests[guest.id]
         self.leaving.pop(guest.id, None)
         job.guests.discard(guest.id)

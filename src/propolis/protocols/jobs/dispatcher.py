@@ -131,12 +131,18 @@ class Dispatcher:
 
     def _said(self, peer: NodeId, message: Message, body: tuple[Segment, ...], now: Instant) -> None:
         """Route a member's words; what is not its to say is not answered."""
+        if peer in self.desk.owners:
+            self._owner_said(peer, message, body, now)
+        elif peer in self.desk.nodes:
+            self._node_said(peer, message, body, now)
+
+    def _owner_said(self, peer: NodeId, message: Message, body: tuple[Segment, ...], now: Instant) -> None:
         desk = self.desk
         match message:
             case say.Submit(spec=spec):
                 intake.submit(desk, peer, spec, now)
             case say.PutInputs():
-                intake.put_inputs(desk, peer, message, body)
+                intake.put_inputs(desk, peer, message, body, now)
             case say.Grant() | say.Denied():
                 intake.granted(desk, peer, message, now)
             case say.Taken():
@@ -147,15 +153,21 @@ class Dispatcher:
                 intake.stop(desk, peer, job, now)
             case say.Ask(job=job):
                 answer, rows = answers.answer(desk, peer, message, desk.owned(peer, job) if job else None, now)
-                desk.say(peer, answer, (codec.encode(rows),))
+                desk.say(peer, answer, (rows,))
+            case _:
+                pass
+
+    def _node_said(self, peer: NodeId, message: Message, body: tuple[Segment, ...], now: Instant) -> None:
+        desk = self.desk
+        match message:
             case say.Resume():
                 hosting.resume(desk, peer, message)
             case say.GuestReady() | say.GuestServing() | say.GuestGone():
                 hosting.moved(desk, peer, message, now)
             case say.TasksEnded():
                 hosting.tasks_ended(desk, peer, message, body, now)
-            case say.HasProgram(program=program) if peer in desk.nodes:
-                desk.nodes[peer].holds.add(program.id)
+            case say.HasProgram(program=program):
+                hosting.holds(desk, peer, program.id)
             case _:
                 pass
 

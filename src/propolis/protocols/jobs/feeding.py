@@ -24,17 +24,21 @@ def feed(desk: Desk, job: Job, only: Iterable[GuestId] | None, now: Instant) -> 
         if guest.phase is Phase.SERVING and guest.id not in desk.leaving and not desk.nodes[guest.node].suspect:
             indices = next_batch(job, guest, job.serving, desk.config)
             if indices:
-                _run(desk, job, guest, indices)
+                _run(desk, job, guest, indices, now)
     if job.state is JobState.PENDING and job.serving:
         job.state, job.reason = JobState.RUNNING, ""
         ledger.progress(desk, job, now)
 
 
-def _run(desk: Desk, job: Job, guest: Guest, indices: list[int]) -> None:
+def _run(desk: Desk, job: Job, guest: Guest, indices: list[int], now: Instant) -> None:
     attempts = tuple(desk.attempt() for _ in indices)
     for index, attempt in zip(indices, attempts, strict=True):
         guest.outstanding[attempt] = index
         job.running[index] = attempt
+    again = job.lost.intersection(indices)
+    if again:
+        job.lost -= again
+        desk.note(job, now, f"{len(again)} lost tasks run again on {desk.nodes[guest.node].report.name}")
     parts = tuple(FromStore(INPUTS, task_key(job.id, index), job.sizes[index]) for index in indices)
     desk.say(guest.node, say.RunTasks(job=job.id, guest=guest.id, indices=tuple(indices), attempts=attempts), parts)
 

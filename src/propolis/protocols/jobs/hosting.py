@@ -1,12 +1,14 @@
 """What nodes say to the dispatcher: guests that start, serve, finish tasks and end; nodes that come, go and resume."""
 
+from propolis.crypto.identity import SIGNATURE_BYTES
+from propolis.decisions import admission
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Segment
 from propolis.protocols.jobs import feeding, intake, ledger
 from propolis.protocols.jobs.book import Guest, Job, Node, Phase, Strike
 from propolis.protocols.jobs.desk import Desk
 from propolis.terms.errors import Overran
-from propolis.terms.identity import AttemptId, GuestId, JobId, NodeId
+from propolis.terms.identity import AttemptId, BlobId, GuestId, JobId, NodeId
 from propolis.terms.job import MAX_TASK_BYTES
 from propolis.terms.time import Instant
 
@@ -47,13 +49,31 @@ def resume(desk: Desk, peer: NodeId, message: say.Resume) -> None:
     unwanted: list[bytes] = []
     for held in message.guests:
         job = desk.jobs.get(JobId(held.job))
-        if job is None or not job.live or GuestId(held.guest) in desk.guests or peer in job.barred:
+        if job is None or not _wanted(desk, node, job, held):
             unwanted.append(held.guest)
         else:
             _adopt(desk, node, job, held)
     if unwanted:
         desk.say(peer, say.CloseGuests(guests=tuple(unwanted)))
     desk.dirty = True
+
+
+def _wanted(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> bool:
+    """Return whether a guest that a node says it still has may go on: the same gates as for one we would open now."""
+    if not job.live or GuestId(held.guest) in desk.guests or node.id in job.barred:
+        return False
+    if len(node.guests) >= 2 * node.report.slots or admission.refusals(job.spec, node.report):
+        return False
+    return not held.receipt or len(held.signature) == SIGNATURE_BYTES
+
+
+def holds(desk: Desk, peer: NodeId, program: BlobId) -> None:
+    """A node keeps a program that one of our jobs uses."""
+    if any(
+        desk.guests[guest].job in desk.jobs and desk.jobs[desk.guests[guest].job].spec.program.id == program
+        for guest in desk.nodes[peer].guests
+    ):
+        desk.nodes[peer].holds.add(program)
 
 
 def _adopt(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> None:
@@ -95,7 +115,8 @@ def moved(desk: Desk, peer: NodeId, message: say.GuestReady | say.GuestServing |
 
 def _gone(desk: Desk, job: Job, guest: Guest, message: say.GuestGone, now: Instant) -> None:
     name = desk.nodes[guest.node].report.name
-    desk.note(job, now, f"guest {guest.id[:4].hex()} on {name} ended: {message.code} {message.reason}")
+    went = f"; {len(guest.outstanding)} tasks go elsewhere" if guest.outstanding else ""
+    desk.note(job, now, f"guest {guest.id[:4].hex()} on {name} ended: {message.code} {message.reason[:500]}{went}")
     if guest.phase is not Phase.SERVING:
         _strike(desk, job, guest.node, f"{message.code}: {message.reason}"[:300], now)
     elif message.code in TASK_FAULTS and message.culprit is not None:

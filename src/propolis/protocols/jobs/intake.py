@@ -31,7 +31,7 @@ def submit(desk: Desk, owner: NodeId, spec: JobSpec, now: Instant) -> None:
     if desk.disk_full:
         desk.say(owner, say.Refused(job=spec.job, code=StoreFull.code, reason="the orchestrator's disk is full"))
         return
-    reasons = admission.never(spec) + _over_quota(desk, owner)
+    reasons = admission.never(spec) + _over_quota(desk, owner, spec.tasks)
     job = Job(spec, owner, now)
     if reasons:
         job.state, job.reason = JobState.REFUSED, "; ".join(reasons)[:900]
@@ -43,15 +43,20 @@ def submit(desk: Desk, owner: NodeId, spec: JobSpec, now: Instant) -> None:
         resync(desk, job, now)
 
 
-def _over_quota(desk: Desk, owner: NodeId) -> list[str]:
-    """Make room among the owner's ended jobs; say so when there is none."""
+def _over_quota(desk: Desk, owner: NodeId, tasks: int) -> list[str]:
+    """Make room among the owner's ended jobs, oldest first; say so when there is not enough."""
     mine = [job for job in desk.jobs.values() if job.owner == owner]
-    if len(mine) < desk.config.max_jobs_per_owner:
-        return []
-    ended = [job for job in mine if not job.live and not job.untaken]
-    for job in ended[: max(1, len(ended) // 2)]:
-        forget(desk, job)
-    return [] if ended else [f"you have {len(mine)} unfinished jobs already"]
+    count, held = len(mine), sum(job.spec.tasks for job in mine)
+    most, most_tasks = desk.config.max_jobs_per_owner, desk.config.max_tasks_per_owner
+    for job in mine:
+        if count < most and held + tasks <= most_tasks:
+            break
+        if not job.live and not job.untaken:
+            forget(desk, job)
+            count, held = count - 1, held - job.spec.tasks
+    if count >= most:
+        return [f"you have {count} unfinished jobs already"]
+    return [f"you have {held} tasks in unfinished jobs already"] if held + tasks > most_tasks else []
 
 
 def forget(desk: Desk, job: Job) -> None:
@@ -87,13 +92,21 @@ def want_grant(desk: Desk, job: Job, guest: Guest) -> None:
     desk.say(job.owner, say.GrantWanted(job=job.id, receipt=guest.receipt, signature=guest.signature))
 
 
-def put_inputs(desk: Desk, peer: NodeId, message: say.PutInputs, body: tuple[Segment, ...]) -> None:
+def _no_room(desk: Desk, job: Job, now: Instant) -> None:
+    """A job that is still being uploaded ends where the disk does, and gives back what it took."""
+    reason = "the orchestrator's disk is full"
+    desk.say(job.owner, say.Refused(job=job.id, code=StoreFull.code, reason=reason))
+    ledger.end(desk, job, JobState.REFUSED, reason, now)
+    desk.write(DropPrefix(INPUTS, job.id))
+
+
+def put_inputs(desk: Desk, peer: NodeId, message: say.PutInputs, body: tuple[Segment, ...], now: Instant) -> None:
     """Store sealed inputs and say which are safe."""
     job = desk.owned(peer, message.job)
     if job is None or not job.live or len(body) != len(message.indices):
         return
     if desk.disk_full:
-        desk.say(peer, say.Refused(job=job.id, code=StoreFull.code, reason="the orchestrator's disk is full"))
+        _no_room(desk, job, now)
         return
     writes: list[Write] = []
     for index, sealed in zip(message.indices, body, strict=True):

@@ -6,13 +6,12 @@ orchestrator asks. It outlives sessions: guests go on while the orchestrator is 
 
 from collections import deque
 
-import msgspec
-
 from propolis.decisions import admission
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message
 from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
 from propolis.protocols.jobs import events as ev
+from propolis.protocols.jobs.hosted import Hosted
 from propolis.protocols.machine import Action, BodyPart, Event, Mail, TimePassed, WorkDone, WorkFailed
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.contact import Contact
@@ -25,29 +24,13 @@ ORPHAN_SECONDS = 60.0
 Output = Action | Mail
 
 
-class _Guest(msgspec.Struct, kw_only=True):
-    """One guest of ours. `slot` is -1 while it waits for one."""
-
-    id: GuestId
-    spec: JobSpec
-    owner: bytes
-    slot: int = -1
-    receipt: bytes = b""
-    signature: bytes = b""
-    grant: bytes = b""
-    granted: bool = False
-    serving: bool = False
-    outstanding: dict[AttemptId, int] = msgspec.field(default_factory=dict)
-    unsent: deque[tuple[say.TasksEnded, tuple[BodyPart, ...]]] = msgspec.field(default_factory=deque)
-
-
 class Worker:
     """The guests of one node."""
 
     def __init__(self, orchestrator: Contact, report: CapabilityReport) -> None:
         self._orchestrator = orchestrator
         self.report = report
-        self._guests: dict[GuestId, _Guest] = {}
+        self._guests: dict[GuestId, Hosted] = {}
         self._waiting: deque[GuestId] = deque()  # guests without a slot yet
         self._slots: list[GuestId | None] = [None] * report.slots
         self._programs: dict[BlobId, bool] = {}  # fetched or still on the way
@@ -101,20 +84,7 @@ class Worker:
         if not self._guests:
             self._say(say.Resume(guests=()))
         for guest in self._guests.values():
-            attempts: dict[AttemptId, int] = {}
-            for ended, _ in guest.unsent:
-                attempts.update(zip(map(AttemptId, ended.attempts), ended.indices, strict=True))
-            attempts.update(guest.outstanding)
-            held = say.HeldGuest(
-                job=guest.spec.id,
-                guest=guest.id,
-                serving=guest.serving,
-                receipt=guest.receipt,
-                signature=guest.signature,
-                indices=tuple(attempts.values()),
-                attempts=tuple(attempts),
-            )
-            self._say(say.Resume(guests=(held,)))
+            self._say(say.Resume(guests=(guest.announcement(),)))
             while guest.unsent:
                 ended, parts = guest.unsent.popleft()
                 self._say(ended, parts)
@@ -150,6 +120,7 @@ class Worker:
 
     def _open(self, message: say.OpenGuests) -> None:
         reasons = admission.refusals(message.spec, self.report)
+        opened = False
         for raw in message.guests:
             guest_id = GuestId(raw)
             if guest_id in self._guests:
@@ -158,9 +129,10 @@ class Worker:
                 why = "; ".join(reasons) or "all slots are taken"
                 self._gone(message.spec, guest_id, RequirementUnmet.code, why)
                 continue
-            self._guests[guest_id] = _Guest(id=guest_id, spec=message.spec, owner=message.owner)
+            self._guests[guest_id] = Hosted(id=guest_id, spec=message.spec, owner=message.owner)
             self._waiting.append(guest_id)
-        if not reasons:
+            opened = True
+        if opened:
             self._fetch(message.spec.program, message.holders)
             self._start_waiting()
 
@@ -191,7 +163,7 @@ class Worker:
             guest.grant = sealed
             self._enter(guest)
 
-    def _enter(self, guest: _Guest) -> None:
+    def _enter(self, guest: Hosted) -> None:
         """Hand over grant and program once both are here."""
         if guest.grant and not guest.granted and self._programs.get(guest.spec.program.id):
             guest.granted = True
@@ -262,7 +234,8 @@ class Worker:
 
     def _release_program(self, program: BlobRef) -> None:
         used = any(guest.spec.program.id == program.id for guest in self._guests.values())
-        if not used and self._programs.pop(program.id, False):
+        if not used and self._programs.get(program.id):  # one still on the way is dropped when it arrives
+            del self._programs[program.id]
             self._out.append(ev.DropProgram(program))
 
     def _gone(self, spec: JobSpec, guest: GuestId, code: str, reason: str, culprit: AttemptId | None = None) -> None:
@@ -273,12 +246,7 @@ class Worker:
     def _work_done(self, ticket: int, result: object) -> None:
         what, subject = self._work.pop(ticket, ("", b""))
         if what == "program":
-            self._programs[BlobId(subject)] = True
-            mine = [guest for guest in self._guests.values() if guest.spec.program.blob == subject]
-            if mine:
-                self._say(say.HasProgram(program=mine[0].spec.program))
-            for guest in mine:
-                self._enter(guest)
+            self._fetched(BlobId(subject))
             return
         found = self._guests.get(GuestId(subject))
         if found is None:
@@ -291,6 +259,18 @@ class Worker:
         elif what == "grant":
             found.serving = True
             self._say(say.GuestServing(job=found.spec.id, guest=found.id))
+
+    def _fetched(self, program: BlobId) -> None:
+        """The program is here, whole; nobody may want it any more by now."""
+        mine = [guest for guest in self._guests.values() if guest.spec.program.id == program]
+        if not mine:
+            self._programs.pop(program, None)
+            self._out.append(ev.DropProgram(BlobRef(blob=program, size=0)))
+            return
+        self._programs[program] = True
+        self._say(say.HasProgram(program=mine[0].spec.program))
+        for guest in mine:
+            self._enter(guest)
 
     def _work_failed(self, ticket: int, code: str, reason: str) -> None:
         what, subject = self._work.pop(ticket, ("", b""))

@@ -1,0 +1,281 @@
+"""Members that say anything at all: the party they talk to never raises, keeps its invariants, and serves the honest.
+
+Every message is one the codec lets through, built from its type with ids that exist; bodies are arbitrary. The orchestrator's
+answers are packed as the wire would pack them.
+"""
+
+import msgspec
+import pytest
+from hostile import of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from propolis.adapters.solver.greedy import GreedySolver
+from propolis.crypto import identity
+from propolis.decisions.privacy import requirement_for
+from propolis.messages import codec, envelope
+from propolis.messages import jobs as say
+from propolis.ports.executor import TaskOutput
+from propolis.ports.store import Put
+from propolis.protocols.jobs import events as ev
+from propolis.protocols.jobs.dispatcher import Dispatcher
+from propolis.protocols.jobs.submitter import Submitter
+from propolis.protocols.jobs.worker import Worker
+from propolis.protocols.machine import FromStore, Mail, TimePassed, WorkDone
+from propolis.terms.capability import CapabilityReport, Isolation, Rung
+from propolis.terms.contact import Contact
+from propolis.terms.job import BlobRef, JobSpec, Kind, Receipt
+
+JOB, GUEST = b"j" * 16, b"g" * 16
+SEED = b"n" * 32
+HUB, OWNER, NODE, EVIL = b"h" * 32, b"o" * 32, identity.public_of(SEED), b"e" * 32
+POOL = (JOB, GUEST, OWNER, NODE, EVIL, b"p" * 32)
+BODY = st.lists(st.binary(max_size=20), max_size=6).map(tuple)
+ANYTHING = st.tuples(of(say.JobMessage, POOL), BODY)
+REPORT = CapabilityReport(
+    name="n", system="linux", machine="x86_64", python="3.11", slots=2, memory_mb=2048, speed=1.0,
+    isolation=Isolation(rung=Rung.NAMESPACES),
+)  # fmt: skip
+SPEC = JobSpec(
+    job=JOB, name="t", kind=Kind.FUNCTION, tasks=20, program=BlobRef(blob=b"p" * 32, size=1),
+    requirement=requirement_for("trusted-lenders"),
+)  # fmt: skip
+MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+class Zero:
+    """Entropy that repeats nothing."""
+
+    def __init__(self):
+        self.n = 0
+
+    def draw(self, size):
+        self.n += 1
+        return self.n.to_bytes(size, "big")
+
+
+class Hub:
+    """A dispatcher with one honest owner and node, and answers to its work."""
+
+    def __init__(self):
+        self.machine, self.rows, self.now, self.said = Dispatcher(Zero(), 1), {}, 0.0, []
+
+    def tell(self, event):
+        self.now += 0.3
+        todo = [event]
+        while todo:
+            for output in self.machine.handle(todo.pop(0), self.now):
+                if isinstance(output, ev.Solve):
+                    todo.append(WorkDone(output.ticket, GreedySolver().solve(output.problem)))
+                elif isinstance(output, ev.FetchProgram):
+                    todo.append(WorkDone(output.ticket))
+                elif isinstance(output, Mail):
+                    self.pack(output)
+                elif hasattr(output, "writes"):
+                    self.rows.update(((w.table, w.key), w.value) for w in output.writes if isinstance(w, Put))
+            self.machine.check()
+
+    def pack(self, mail):
+        body = tuple(b"x" * p.size if isinstance(p, FromStore) else p for p in mail.parts)
+        head = envelope.Envelope(
+            version=1, epoch=1, seen=1, seq=1, ack=1, message=mail.message, sizes=tuple(map(len, body))
+        )
+        raw = b"".join(map(bytes, envelope.pack(envelope.Packet(head, body))))
+        (back,) = envelope.FrameReader().feed(raw)
+        assert back.envelope.message == mail.message
+        self.said.append((mail.peer, mail.message))
+
+    def said_to(self, peer, kind):
+        return [message for who, message in self.said if who == peer and isinstance(message, kind)]
+
+
+@pytest.mark.timeout(300)
+@given(st.lists(st.tuples(st.sampled_from([EVIL, b"f" * 32]), ANYTHING), max_size=25), of(CapabilityReport, POOL))
+@MANY
+def test_the_dispatcher_serves_the_honest_beside_members_that_say_anything(words, report):
+    hub = Hub()
+    hub.tell(ev.OwnerEntered(OWNER))
+    hub.tell(ev.NodeEntered(NODE, REPORT, ()))
+    hub.tell(ev.OwnerEntered(b"f" * 32))
+    hub.tell(ev.NodeEntered(EVIL, report, ("x:1",)))
+    hub.tell(ev.Said(OWNER, say.Submit(spec=SPEC), ()))
+    half = len(words) // 2
+    for peer, (message, body) in words[:half]:
+        hub.tell(ev.Said(peer, message, body))
+    hub.tell(ev.Said(OWNER, say.PutInputs(job=JOB, indices=tuple(range(20))), (b"i" * 20,) * 20))
+    for peer, (message, body) in words[half:]:
+        hub.tell(ev.Said(peer, message, body))
+    hub.tell(ev.NodeLost(EVIL))
+    hub.tell(TimePassed())
+    _finish(hub)
+    assert hub.machine.desk.jobs[JOB].finished.full, "the honest node finishes the honest owner's job"
+
+
+def _finish(hub):
+    """The honest node and owner do their part until the job is over."""
+    for _ in range(200):
+        desk = hub.machine.desk
+        job = desk.jobs[JOB]
+        if job.finished.full:
+            return
+        for guest in [g for g in desk.guests.values() if g.node == NODE and g.job == JOB]:
+            if guest.phase == "starting":
+                hub.tell(ev.Said(NODE, say.GuestReady(job=JOB, guest=guest.id, receipt=b"r", signature=bytes(64)), ()))
+            elif guest.phase == "offered":
+                hub.tell(ev.Said(OWNER, say.Grant(job=JOB, guest=guest.id, sealed=b"s"), ()))
+            elif guest.phase == "granted":
+                hub.tell(ev.Said(NODE, say.GuestServing(job=JOB, guest=guest.id), ()))
+            elif guest.outstanding:
+                pairs = dict(guest.outstanding)
+                ended = say.TasksEnded(
+                    job=JOB, guest=guest.id, indices=tuple(pairs.values()), attempts=tuple(pairs), milliseconds=1.0
+                )
+                hub.tell(ev.Said(NODE, ended, (b"sealed",) * len(pairs)))
+        for other in [g for g in desk.guests.values() if g.node == NODE and g.job != JOB]:
+            hub.tell(
+                ev.Said(NODE, say.GuestGone(job=other.job, guest=other.id, code="executor.crashed", reason="x"), ())
+            )
+        hub.tell(TimePassed())
+
+
+@pytest.mark.timeout(300)
+@given(st.lists(ANYTHING, max_size=25))
+@MANY
+def test_a_worker_outlives_an_orchestrator_that_says_anything(words):
+    worker = Worker(Contact(peer=HUB, addresses=()), REPORT)
+    worker.handle(ev.Connected(), 0.0)
+    started = {}
+    for message, body in words:
+        for action in worker.handle(ev.Said(HUB, message, body), 1.0):
+            worker.check()
+            if isinstance(action, ev.StartGuest):
+                started[action.order.guest] = action
+                assert action.order.slot < REPORT.slots
+                worker.handle(WorkDone(action.ticket, ev.Started(b"receipt", bytes(64))), 1.0)
+            elif isinstance(action, ev.FetchProgram | ev.GrantGuest):
+                worker.handle(WorkDone(action.ticket), 1.0)
+            elif isinstance(action, ev.FeedGuest):
+                outs = [
+                    TaskOutput(index=i.index, attempt=i.attempt, sealed=b"o", milliseconds=1.0) for i in action.inputs
+                ]
+                worker.handle(ev.GuestReported(action.guest, tuple(outs)), 1.0)
+            elif isinstance(action, ev.KillGuest):
+                worker.handle(ev.GuestEnded(action.guest, "executor.crashed", "ended"), 1.0)
+        worker.check()
+
+
+@pytest.mark.timeout(300)
+@given(st.lists(ANYTHING, max_size=25), st.booleans())
+@MANY
+def test_an_owner_releases_no_key_to_an_orchestrator_that_says_anything(words, honest_receipt):
+    owner = Submitter(Contact(peer=HUB, addresses=()))
+    owner.handle(ev.Connected(), 0.0)
+    owner.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
+    if honest_receipt:  # a true receipt under a false signature
+        receipt = codec.encode(
+            Receipt(node=NODE, job=JOB, guest=GUEST, guest_key=bytes(32), isolation=REPORT.isolation)
+        )
+        words = [*words, (say.GrantWanted(job=JOB, receipt=receipt, signature=bytes(64)), ())]
+    for message, body in words:
+        for action in owner.handle(ev.Said(HUB, message, body), 1.0):
+            assert not isinstance(action, ev.SealGrant)
+            if isinstance(action, ev.OpenResults):
+                owner.handle(WorkDone(action.ticket, [False] * len(action.items)), 1.0)
+        owner.check()
+    assert not owner._jobs[JOB].finished.count, "nothing that does not open counts"
+
+
+@pytest.mark.parametrize("lie", ["none", "job", "guest_key", "isolation", "node"])
+def test_a_receipt_altered_after_it_was_signed_gets_no_key(lie):
+    receipt = Receipt(node=NODE, job=JOB, guest=GUEST, guest_key=b"k" * 32, isolation=REPORT.isolation)
+    signature = identity.sign(SEED, identity.RECEIPT, codec.encode(receipt))
+    other = {"job": b"x" * 16, "guest_key": b"x" * 32, "node": EVIL, "isolation": Isolation(rung=Rung.BARE)}
+    if lie != "none":
+        receipt = msgspec.structs.replace(receipt, **{lie: other[lie]})
+    owner = Submitter(Contact(peer=HUB, addresses=()))
+    owner.handle(ev.Connected(), 0.0)
+    owner.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
+    wanted = say.GrantWanted(job=JOB, receipt=codec.encode(receipt), signature=signature)
+    actions = owner.handle(ev.Said(HUB, wanted, ()), 1.0)
+    assert [type(action) for action in actions] == ([ev.SealGrant] if lie == "none" else [])
+
+
+@pytest.mark.parametrize("weaker", ["another job", "another requirement"])
+def test_a_receipt_truly_signed_for_something_else_is_denied(weaker):
+    job = b"x" * 16 if weaker == "another job" else JOB
+    receipt = codec.encode(Receipt(node=NODE, job=job, guest=GUEST, guest_key=b"k" * 32, isolation=REPORT.isolation))
+    spec = SPEC if weaker == "another job" else msgspec.structs.replace(SPEC, requirement=requirement_for("private"))
+    owner = Submitter(Contact(peer=HUB, addresses=()))
+    owner.handle(ev.Connected(), 0.0)
+    owner.handle(ev.SubmitAsked(spec, [20] * 20), 0.0)
+    signature = identity.sign(SEED, identity.RECEIPT, receipt)
+    (mail,) = owner.handle(ev.Said(HUB, say.GrantWanted(job=JOB, receipt=receipt, signature=signature), ()), 1.0)
+    assert isinstance(mail.message, say.Denied)
+    assert mail.message.reason.startswith("custody.denied: ")
+
+
+def test_a_node_neither_submits_nor_asks_and_an_owner_resumes_nothing():
+    hub = Hub()
+    hub.tell(ev.OwnerEntered(OWNER))
+    hub.tell(ev.NodeEntered(NODE, REPORT, ()))
+    hub.tell(ev.Said(NODE, say.Submit(spec=SPEC), ()))
+    hub.tell(ev.Said(NODE, say.Ask(request=1, what="nodes"), ()))
+    assert not hub.machine.desk.jobs
+    assert not hub.said_to(NODE, say.Answer)
+    hub.tell(ev.Said(OWNER, say.Submit(spec=SPEC), ()))
+    held = say.HeldGuest(job=JOB, guest=GUEST, serving=True, receipt=b"", signature=b"", indices=(), attempts=())
+    hub.tell(ev.Said(OWNER, say.Resume(guests=(held,)), ()))
+    assert not hub.machine.desk.guests
+
+
+def test_a_node_resumes_no_more_guests_than_it_could_hold():
+    hub = Hub()
+    hub.tell(ev.OwnerEntered(OWNER))
+    hub.tell(ev.Said(OWNER, say.Submit(spec=SPEC), ()))
+    hub.tell(ev.NodeEntered(EVIL, REPORT, ()))
+    ids = [bytes([n]) * 16 for n in range(1, 200)]
+    held = tuple(
+        say.HeldGuest(job=JOB, guest=guest, serving=True, receipt=b"", signature=b"", indices=(), attempts=())
+        for guest in ids
+    )
+    hub.tell(ev.Said(EVIL, say.Resume(guests=held), ()))
+    assert len(hub.machine.desk.guests) == 2 * REPORT.slots
+    closed = [guest for message in hub.said_to(EVIL, say.CloseGuests) for guest in message.guests]
+    assert len(closed) == len(ids) - 2 * REPORT.slots
+
+
+def test_an_answer_always_fits_a_packet():
+    hub = Hub()
+    hub.tell(ev.OwnerEntered(OWNER))
+    fat = msgspec.structs.replace(REPORT, packages=tuple("x" * 95 + f"{n:05}" for n in range(256)))
+    for n in range(700):
+        hub.tell(ev.NodeEntered(n.to_bytes(32, "big"), fat, ()))
+    hub.tell(ev.Said(OWNER, say.Ask(request=1, what="nodes"), ()))
+    (answer,) = hub.said_to(OWNER, say.Answer)
+    assert answer.total == 700
+
+
+def test_an_owner_has_a_bounded_number_of_unfinished_tasks():
+    hub = Hub()
+    hub.tell(ev.OwnerEntered(OWNER))
+    for n in range(6):
+        spec = msgspec.structs.replace(SPEC, job=n.to_bytes(16, "big"), tasks=1_000_000)
+        hub.tell(ev.Said(OWNER, say.Submit(spec=spec), ()))
+    refused = hub.said_to(OWNER, say.Refused)
+    assert len(refused) == 2
+    assert "tasks in unfinished jobs" in refused[0].reason
+
+
+def test_a_full_disk_refuses_submissions_and_inputs_and_takes_them_again():
+    hub = Hub()
+    hub.tell(ev.OwnerEntered(OWNER))
+    hub.tell(ev.DiskFilled(True))
+    hub.tell(ev.Said(OWNER, say.Submit(spec=SPEC), ()))
+    assert hub.said_to(OWNER, say.Refused)[0].code == "store.full"
+    hub.tell(ev.DiskFilled(False))
+    hub.tell(ev.Said(OWNER, say.Submit(spec=SPEC), ()))
+    assert hub.said_to(OWNER, say.Accepted)
+    hub.tell(ev.DiskFilled(True))
+    hub.tell(ev.Said(OWNER, say.PutInputs(job=JOB, indices=(0,)), (b"sealed",)))
+    assert [message.code for message in hub.said_to(OWNER, say.Refused)] == ["store.full"] * 2
+    assert not hub.machine.desk.jobs[JOB].stored.count
