@@ -1,21 +1,20 @@
 """The post office: carries a party's packets over the wire port, and turns what arrives into events.
 
-Per peer one channel (the newest wins) with one control stream, opened by the dialler; its first byte says so. A round's
-packets to one peer leave in one write. Bounded: bytes waiting per peer, channels in all. A peer that sends what is not a
-frame loses its channel.
+Per peer one line (the newest wins), a channel with one control stream opened by the dialler (runtime/door.py meets those who
+come to us). A round's packets to one peer leave in one write. Bounded: bytes waiting per peer, channels in all. A peer that
+sends what is not a frame loses its channel.
 """
 
 import asyncio
 import contextlib
-import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
-from propolis.messages.envelope import FrameReader, Packet, Segment, pack
+from propolis.messages.envelope import FrameReader, Packet, pack
 from propolis.ports.store import Store
-from propolis.ports.wire import MAX_DATAGRAM, Channel, Stream, Wire
+from propolis.ports.wire import MAX_DATAGRAM, Channel, Wire
 from propolis.protocols.machine import (
     ChannelClosed,
     ChannelOpened,
@@ -27,36 +26,17 @@ from propolis.protocols.machine import (
     Transmit,
     filled,
 )
+from propolis.runtime.door import Door
+from propolis.runtime.line import BLOB, CONTROL, GREETING_SECONDS, Line, OnBlob
 from propolis.terms.contact import Contact
-from propolis.terms.errors import MalformedMessage, PeerUnreachable, TooLarge, VersionMismatch, WireError
+from propolis.terms.errors import MalformedMessage, TooLarge, VersionMismatch, WireError
 from propolis.terms.identity import NodeId
 
 log = logging.getLogger(__name__)
 
-CONTROL = b"C"
-BLOB = b"B"
 READ_BYTES = 256 * 1024
 MAX_WAITING = 64 * 1024 * 1024
 MAX_CHANNELS = 20_000
-MAX_UNSETTLED = 1024
-VISIT_SECONDS = 60.0
-GREETING_SECONDS = 3.0
-
-OnBlob = Callable[[NodeId, Stream], Awaitable[None]]
-
-
-class Line:
-    """One peer's channel and what waits to be written to it."""
-
-    def __init__(self, channel: Channel, *, ours: bool) -> None:
-        self.channel = channel
-        self.ours = ours
-        self.stream: Stream | None = None
-        self.waiting: list[Segment] = []
-        self.size = 0
-        self.wake = asyncio.Event()
-        self.closing = False
-        self.tasks: list[asyncio.Task[None]] = []
 
 
 class Post:
@@ -68,31 +48,33 @@ class Post:
         self._store = store
         self._event = on_event
         self._on_blob: OnBlob | None = None
-        self._visitors = False
-        self._unsettled: set[Line] = set()  # came, and have not said what for; or came for blobs alone
+        self._door = Door(self._settle, self._room, None)
         self._lines: dict[NodeId, Line] = {}
         self._dials: set[asyncio.Task[None]] = set()
-        self._accepting: list[asyncio.Task[None]] = []
         self._dirty: set[NodeId] = set()
 
     def serve_blobs(self, on_blob: OnBlob, *, visitors: bool = False) -> None:
         """Hand peers' blob streams to this; before `start`. `visitors`: also of peers that come for nothing else."""
-        self._on_blob, self._visitors = on_blob, visitors
+        self._on_blob = on_blob
+        self._door = Door(self._settle, self._room, on_blob if visitors else None)
 
     def start(self) -> None:
         """Begin to accept channels."""
-        self._accepting = [asyncio.create_task(self._accept(wire)) for wire in self._wires]
+        for wire in self._wires:
+            self._door.open(wire)
 
     async def stop(self) -> None:
         """Close every line and the wire."""
-        lines = [*self._lines.values(), *self._unsettled]
-        tasks = [*self._dials, *self._accepting, *(task for line in lines for task in line.tasks)]
-        for task in tasks:
+        await self._door.close()
+        for task in self._dials:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._dials, *(line.end() for line in self._lines.values()), return_exceptions=True)
         self._lines.clear()
         for wire in self._wires:
             await wire.close()
+
+    def _room(self) -> bool:
+        return len(self._lines) < MAX_CHANNELS
 
     def _wire_for(self, contact: Contact) -> Wire:
         """Return the first wire that can use one of the contact's addresses."""
@@ -181,43 +163,6 @@ class Post:
         line.stream = stream
         self._settle(line)
 
-    async def _accept(self, wire: Wire) -> None:
-        while True:
-            try:
-                channel = await wire.accept()
-            except PeerUnreachable:
-                return
-            if len(self._lines) >= MAX_CHANNELS or len(self._unsettled) >= MAX_UNSETTLED:
-                await channel.close()
-                continue
-            line = Line(channel, ours=False)
-            self._unsettled.add(line)
-            task = asyncio.create_task(self._greet(line))
-            line.tasks.append(task)
-            task.add_done_callback(functools.partial(self._unsettle, line))
-
-    def _unsettle(self, line: Line, _: "asyncio.Task[None]") -> None:
-        self._unsettled.discard(line)
-
-    async def _greet(self, line: Line) -> None:
-        """A newcomer's first stream says soon what it came for: to talk, or for sealed chunks where visitors may have them."""
-        try:
-            async with asyncio.timeout(GREETING_SECONDS):
-                stream = await line.channel.accept_stream()
-                kind = await stream.read(1)
-            if kind == CONTROL:
-                line.stream = stream
-                self._settle(line)
-                return
-            while kind == BLOB and self._visitors:
-                line.tasks.append(asyncio.create_task(self._blob(line, stream)))
-                async with asyncio.timeout(VISIT_SECONDS):
-                    stream = await line.channel.accept_stream()
-                    kind = await stream.read(1)
-        except (WireError, TimeoutError) as error:
-            log.debug("%s came and went: %s", line.channel.peer[:4].hex(), error)
-        self._end(line)
-
     def _settle(self, line: Line) -> None:
         """The line has its control stream: it is the peer's line from now on."""
         peer = line.channel.peer
@@ -226,20 +171,11 @@ class Post:
         if old is not None:
             self._event(ChannelClosed(peer))
             self._end(old)
-        line.tasks += [
-            asyncio.create_task(self._read(line)),
-            asyncio.create_task(self._write(line)),
-            asyncio.create_task(self._datagrams(line)),
-            asyncio.create_task(self._watch(line)),
-            asyncio.create_task(self._streams(line)),
-        ]
+        line.run(self._read(line), self._write(line), self._datagrams(line), self._watch(line), self._streams(line))
         self._event(ChannelOpened(peer, line.ours, line.channel.observed))
 
     def _end(self, line: Line) -> None:
-        for task in line.tasks:
-            if task is not asyncio.current_task():
-                task.cancel()
-        closing = asyncio.create_task(line.channel.close())
+        closing = asyncio.create_task(line.end())
         self._dials.add(closing)
         closing.add_done_callback(self._dials.discard)
 
@@ -261,16 +197,8 @@ class Post:
             except WireError:
                 return
             if kind == BLOB and self._on_blob is not None:
-                line.tasks.append(asyncio.create_task(self._blob(line, stream)))
-                line.tasks = [task for task in line.tasks if not task.done()]
+                line.lend(self._on_blob, stream)
             else:
-                await stream.reset()
-
-    async def _blob(self, line: Line, stream: Stream) -> None:
-        if self._on_blob is not None:
-            try:
-                await self._on_blob(line.channel.peer, stream)
-            except (WireError, TimeoutError):
                 await stream.reset()
 
     # -- bytes

@@ -1,0 +1,82 @@
+"""The door: takes the channels others open, and learns within seconds what each came for. Bounded, whoever comes.
+
+The first byte of a newcomer's first stream says it: `C`, to talk (the line goes to the post); or `B`, for sealed chunks,
+where visitors may have them. Whoever says nothing, or something else, is hung up on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from propolis.ports.wire import Wire
+from propolis.runtime.line import BLOB, CONTROL, GREETING_SECONDS, Line, OnBlob
+from propolis.terms.errors import PeerUnreachable, WireError
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 1024
+VISIT_SECONDS = 60.0
+
+
+class Door:
+    """Newcomers and visitors of one party. `on_visit`: who serves peers that come for chunks alone; None: nobody."""
+
+    def __init__(self, settle: Callable[[Line], None], room: Callable[[], bool], on_visit: OnBlob | None) -> None:
+        self._settle = settle
+        self._room = room
+        self._on_visit = on_visit
+        self._inside: set[Line] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self, wire: Wire) -> None:
+        """Begin to accept the wire's channels."""
+        self._run(self._accept(wire))
+
+    async def close(self) -> None:
+        """Accept nobody any more, see everybody off."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for line in list(self._inside):
+            await line.end()
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, wire: Wire) -> None:
+        while True:
+            try:
+                channel = await wire.accept()
+            except PeerUnreachable:
+                return
+            if not self._room() or len(self._inside) >= MAX_WAITING:
+                await channel.close()
+                continue
+            line = Line(channel, ours=False)
+            self._inside.add(line)
+            self._run(self._greet(line))
+
+    async def _greet(self, line: Line) -> None:
+        stays = False
+        try:
+            async with asyncio.timeout(GREETING_SECONDS):
+                stream = await line.channel.accept_stream()
+                kind = await stream.read(1)
+            if kind == CONTROL:
+                line.stream, stays = stream, True
+                self._settle(line)
+            while kind == BLOB and self._on_visit is not None:
+                line.lend(self._on_visit, stream)
+                async with asyncio.timeout(VISIT_SECONDS):
+                    stream = await line.channel.accept_stream()
+                    kind = await stream.read(1)
+        except (WireError, TimeoutError) as error:
+            log.debug("%s came and went: %s", line.channel.peer[:4].hex(), error)
+        finally:
+            self._inside.discard(line)
+        if not stays:
+            await line.end()

@@ -1,0 +1,58 @@
+"""One peer's channel: what waits to be written to it, and the tasks that live as long as it does."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from propolis.messages.envelope import Segment
+from propolis.ports.wire import Channel, Stream
+from propolis.terms.errors import WireError
+from propolis.terms.identity import NodeId
+
+log = logging.getLogger(__name__)
+
+CONTROL = b"C"
+BLOB = b"B"
+GREETING_SECONDS = 3.0
+
+OnBlob = Callable[[NodeId, Stream], Awaitable[None]]
+
+
+class Line:
+    """A channel with its control stream, once it has one."""
+
+    def __init__(self, channel: Channel, *, ours: bool) -> None:
+        self.channel = channel
+        self.ours = ours
+        self.stream: Stream | None = None
+        self.waiting: list[Segment] = []
+        self.size = 0
+        self.wake = asyncio.Event()
+        self.closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def run(self, *works: Coroutine[Any, Any, None]) -> None:
+        """Let work live as long as the line."""
+        for work in works:
+            task = asyncio.create_task(work)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def lend(self, on_blob: OnBlob, stream: Stream) -> None:
+        """Serve one of the peer's blob streams."""
+        self.run(self._lend(on_blob, stream))
+
+    async def _lend(self, on_blob: OnBlob, stream: Stream) -> None:
+        try:
+            await on_blob(self.channel.peer, stream)
+        except (WireError, TimeoutError) as error:
+            log.debug("%s: %s", self.channel.peer[:4].hex(), error)
+            await stream.reset()
+
+    async def end(self) -> None:
+        """Cancel what lives here, the caller excepted, and close the channel."""
+        for task in list(self._tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+        await self.channel.close()
