@@ -156,3 +156,30 @@ def test_the_demos_data_and_model_are_made_by_the_committed_script(tmp_path):
         for folder in (tmp_path, shipped)
     ]
     assert np.allclose(*answers, atol=1e-2)
+
+
+def test_the_command_line_loads_where_linux_is_not(tmp_path):
+    """An owner may sit at another system: nothing Linux-only is imported before it is needed."""
+    script = (
+        "import sys\n"
+        "for name in ('fcntl', 'resource', 'propolis.adapters.executor.confine.kernel'): sys.modules[name] = None\n"
+        "import propolis.cli.main, propolis.sdk\n"
+        "sys.platform = 'darwin'\n"
+        "from propolis.cli import doctor\n"
+        "print([row['found'] for row in doctor.rows() if row['what'] == 'isolation'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "['none']", done.stderr
+
+
+def test_every_error_code_is_documented():
+    from propolis.terms import errors
+
+    def leaves(kind):
+        return {kind.code} | {
+            code for sub in kind.__subclasses__() if sub.__module__ == errors.__name__ for code in leaves(sub)
+        }
+
+    text = (ROOT / "docs/reference/errors.md").read_text()
+    documented = set(re.findall(r"^\| `([a-z.-]+)` \|", text, re.MULTILINE))
+    assert documented == leaves(errors.PropolisError) - {"propolis"}

@@ -2,11 +2,11 @@
 
 import asyncio
 import platform
+import sys
 from pathlib import Path
 
 import click
 
-from propolis.adapters.executor.sandbox import SandboxExecutor
 from propolis.adapters.wire.choice import has_iroh
 from propolis.adapters.world import machine
 from propolis.cli.fleet import JSON
@@ -18,6 +18,10 @@ Row = dict[str, str]
 
 
 async def _isolation() -> tuple[Isolation | None, str]:
+    if sys.platform != "linux":
+        return None, f"this release has no sandbox for {platform.system()}"
+    from propolis.adapters.executor.sandbox import SandboxExecutor  # imports Linux's own system calls
+
     executor = SandboxExecutor(warm=False)
     try:
         return await executor.probe(), ""

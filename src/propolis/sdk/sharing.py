@@ -132,7 +132,7 @@ class Sharing:
         while True:
             if self._lock.take():
                 return await self._hold()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, AttributeError):  # no Unix sockets here: nobody to follow
                 return await Follower.connect(self._home, self._lives, self._gone)
             if time.monotonic() > until:
                 raise ConfigError(
@@ -145,7 +145,8 @@ class Sharing:
         try:
             await client.open(self._seconds)
             holder = Holder(self._home, client)
-            await holder.start()
+            if hasattr(asyncio, "start_unix_server"):
+                await holder.start()
         except BaseException:
             await client.close()
             self._lock.release()

@@ -2,11 +2,14 @@
 
 import csv
 import json
+import zlib
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 
 from propolis.terms.errors import ConfigError, DataError
 
@@ -36,7 +39,7 @@ def read_arrays(path: Path) -> Array | dict[str, Array]:
                 raise DataError(
                     f"{other or 'a file without ending'} is not read; use csv, npy, npz, safetensors or arrow"
                 )
-    except (ValueError, OSError, KeyError, EOFError) as error:
+    except (ValueError, OSError, KeyError, EOFError, BadZipFile, zlib.error, SafetensorError) as error:
         raise DataError(f"{path}: {error}") from error
 
 

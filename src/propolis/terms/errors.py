@@ -9,7 +9,7 @@
     │   └── TooLarge               over a bound we state
     ├── ProtocolMisuse         our own mistake
     ├── AdmissionError
-    │   ├── InvitationRefused      token unknown, used, expired, or of another role
+    │   ├── InvitationRefused      token unknown, used, or of another role
     │   └── RequirementUnmet       a job that cannot run where it asks to
     ├── CustodyError
     │   ├── SealBroken             ciphertext that does not open: wrong key, position or bytes
@@ -99,7 +99,7 @@ class AdmissionError(PropolisError):
 
 
 class InvitationRefused(AdmissionError):
-    """An invitation token that is unknown, used, expired or of another role."""
+    """An invitation token that is unknown, used or of another role."""
 
     code = "admission.invitation"
     hint = "ask the fleet's operator for a fresh invitation: propolis invite"
