@@ -183,3 +183,28 @@ def test_every_error_code_is_documented():
     text = (ROOT / "docs/reference/errors.md").read_text()
     documented = set(re.findall(r"^\| `([a-z.-]+)` \|", text, re.MULTILINE))
     assert documented == leaves(errors.PropolisError) - {"propolis"}
+
+
+def test_tasks_that_raise_are_told_and_coded(home, tmp_path):
+    (tmp_path / "job.py").write_text("def half(x):\n    return 10 / x\n")
+    (tmp_path / "in.json").write_text("[1, 0, 5]")
+    done = propolis(
+        "run", "job.py:half", "in.json", "--privacy", "trusted-lenders", "-o", "out.json", home=home, cwd=tmp_path
+    )
+    assert done.returncode == Exit.FAILED
+    assert "1 of 3 tasks raised" in done.stdout
+    assert json.loads((tmp_path / "out.json").read_text()) == [10.0, None, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("output", "word"),
+    [("nowhere/out.json", "no folder nowhere"), ("out.npz", "written as .json"), (".", "written as .json")],
+)
+def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(home, tmp_path, output, word):
+    (tmp_path / "job.py").write_text("def same(x):\n    return x\n")
+    (tmp_path / "in.json").write_text("[1]")
+    before = len(json.loads(propolis("jobs", "--json", home=home).stdout))
+    done = propolis("run", "job.py:same", "in.json", "-o", output, home=home, cwd=tmp_path)
+    assert done.returncode == Exit.USAGE
+    assert word in done.stderr
+    assert len(json.loads(propolis("jobs", "--json", home=home).stdout)) == before

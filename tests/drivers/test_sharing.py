@@ -11,8 +11,9 @@ import time
 
 import pytest
 
-from propolis.sdk import Fleet, keeper
-from propolis.sdk.control import SOCKET, SocketPath
+from propolis.owner import keeper
+from propolis.owner.control import SOCKET, SocketPath
+from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
 from propolis.terms.errors import ConfigError
 

@@ -1,9 +1,11 @@
 """Fleet commands: up, down, nodes, invite, node join, node start, privacy."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,13 +14,23 @@ from rich.live import Live
 from rich.text import Text
 
 from propolis.cli.rows import jobs_table, nodes_table
-from propolis.cli.show import Exit, console, emit, table
+from propolis.cli.show import Exit, console, emit, errors, table
 from propolis.decisions.privacy import DEFAULT, KEYWORDS
-from propolis.sdk import Fleet, keeper
+from propolis.owner import keeper
+from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, running, stop_running, varied
 from propolis.terms.errors import ConfigError
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+
+@contextlib.contextmanager
+def connected(home: Path) -> Iterator[Fleet]:
+    """Open the home's fleet, visibly where it takes a moment."""
+    with errors.status("reaching the fleet"):
+        fleet = Fleet(home)
+    with fleet:
+        yield fleet
 
 
 @click.command()
@@ -35,7 +47,7 @@ def up(home: Path, count: int, detach: bool, as_json: bool) -> None:
     fleet = LocalFleet(home, varied(count))
     with console.status(f"starting an orchestrator and {count} nodes", spinner="dots") if not as_json else _quiet():
         fleet.start()
-    with Fleet(home) as owner:
+    with connected(home) as owner:
         rows = owner.nodes()
         emit(as_json, {"home": str(home), "nodes": rows}, nodes_table(rows))
         if detach:
@@ -83,7 +95,7 @@ def down(home: Path, as_json: bool) -> None:
 @click.pass_obj
 def nodes(home: Path, as_json: bool) -> None:
     """List the fleet's nodes: state, load, speed, and what isolation each one says it reaches."""
-    with Fleet(home) as fleet:
+    with connected(home) as fleet:
         rows = fleet.nodes()
     emit(as_json, rows, nodes_table(rows))
 
@@ -94,7 +106,7 @@ def nodes(home: Path, as_json: bool) -> None:
 @click.pass_obj
 def invite(home: Path, role: str, as_json: bool) -> None:
     """Print a fresh single-use invitation."""
-    with Fleet(home) as fleet:
+    with connected(home) as fleet:
         text = fleet.invite(role)
     emit(as_json, {"role": role, "invitation": text}, text=text)
 

@@ -4,17 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from propolis.cli.fleet import JSON
+from propolis.cli.fleet import JSON, connected
+from propolis.cli.output import check, deliver
 from propolis.cli.rows import jobs_table
 from propolis.cli.show import Exit, clean, console, emit, errors, table
 from propolis.decisions.privacy import DEFAULT, KEYWORDS
+from propolis.owner.live import ENDED
 from propolis.sdk import Fleet, Job, tables
-from propolis.sdk.live import ENDED
 from propolis.terms.errors import DataError
+from propolis.terms.job import Kind
 
 PROGRAM = "PROGRAM is model.onnx or script.py:function; INPUTS a csv, npy, npz, safetensors, arrow, json or jsonl file."
 
@@ -52,7 +53,8 @@ PROGRAM = "PROGRAM is model.onnx or script.py:function; INPUTS a csv, npy, npz, 
 @click.pass_obj
 def run(home: Path, /, program: str, inputs: Path, wait: bool, as_json: bool, **options: Any) -> int:
     """Run a private job."""
-    with Fleet(home) as fleet:
+    check(options["output"], Kind.INFERENCE if program.endswith(".onnx") else Kind.FUNCTION)
+    with connected(home) as fleet:
         job = _submit(fleet, program, inputs, options)
         if not wait:
             fleet.keep()
@@ -66,7 +68,7 @@ def run(home: Path, /, program: str, inputs: Path, wait: bool, as_json: bool, **
         if state in ("done", "failed"):
             record["output"] = _deliver(job, options["output"], as_json)
         emit(as_json, record, text=_ending(job, state))
-        return _code(state)
+        return _code(job, state)
 
 
 def _submit(fleet: Fleet, program: str, inputs: Path, options: dict[str, Any]) -> Job:
@@ -127,33 +129,24 @@ def _way_out(job: Job) -> str:
 def _deliver(job: Job, output: Path | None, as_json: bool) -> str | None:
     if output is None:
         return None
-    results = job.results()
-    if isinstance(results, list):
-        import json
-
-        output.write_text(json.dumps([_plain(value) for value in results]), "utf-8")
-    else:
-        tables.write_arrays(output, results if isinstance(results, dict) else {"output": results})
+    deliver(job, output)
     if not as_json:
         console.print(f"results written to {output}")
     return str(output)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, bytes):
-        return value.hex()
-    return value
-
-
 def _ending(job: Job, state: str) -> str:
+    look = f"\n  → propolis logs {job.id[:8]}"
+    if state == "done" and job.raised:
+        return f"job {job.id[:8]} done, but {job.raised} of {job.tasks} tasks raised{look}"
     if state == "done":
         return f"job {job.id[:8]} done: {job.tasks} tasks"
-    return f"job {job.id[:8]} {state}: {job.reason()}\n  → propolis explain {job.id[:8]}; propolis logs {job.id[:8]}"
+    return f"job {job.id[:8]} {state}: {job.reason()}{look}; propolis explain {job.id[:8]}"
 
 
-def _code(state: str) -> int:
+def _code(job: Job, state: str) -> int:
+    if job.raised:
+        return Exit.FAILED
     codes = {
         "done": Exit.OK,
         "failed": Exit.FAILED,
@@ -180,7 +173,7 @@ def _record(job: Job) -> dict[str, Any]:
 @click.pass_obj
 def jobs(home: Path, as_json: bool) -> None:
     """List your jobs."""
-    with Fleet(home) as fleet:
+    with connected(home) as fleet:
         rows = fleet.jobs()
     emit(as_json, rows, jobs_table(rows))
 
@@ -191,7 +184,7 @@ def jobs(home: Path, as_json: bool) -> None:
 @click.pass_obj
 def explain(home: Path, job: str, as_json: bool) -> None:
     """Say which nodes run or refuse a job, and why."""
-    with Fleet(home) as fleet:
+    with connected(home) as fleet:
         found = fleet.explain(job)
     rows = [
         (v.node[:4].hex(), v.name, "may run it" if v.admitted else "refused", "; ".join(v.reasons))
@@ -210,7 +203,7 @@ def explain(home: Path, job: str, as_json: bool) -> None:
 @click.pass_obj
 def logs(home: Path, job: str, as_json: bool) -> None:
     """Show what a job's tasks printed and raised; opened here, never seen by the fleet."""
-    with Fleet(home) as fleet:
+    with connected(home) as fleet:
         lines = fleet.job(job).logs()
     emit(as_json, [{"task": index, "text": text} for index, text in lines])
     if not as_json:
@@ -227,14 +220,15 @@ def logs(home: Path, job: str, as_json: bool) -> None:
 @click.pass_obj
 def fetch(home: Path, job: str, output: Path, timeout: float | None, as_json: bool) -> int:
     """Fetch a job's results, also long after it was submitted."""
-    with Fleet(home) as fleet:
+    with connected(home) as fleet:
         found = fleet.job(job)
+        check(output, found.kind)
         state = _follow(fleet, found, timeout, as_json)
         record = _record(found)
         if state in ("done", "failed"):
             record["output"] = _deliver(found, output, as_json)
         emit(as_json, record, text=_ending(found, state))
-        return _code(state)
+        return _code(found, state)
 
 
 @click.command()
@@ -243,7 +237,7 @@ def fetch(home: Path, job: str, output: Path, timeout: float | None, as_json: bo
 @click.pass_obj
 def stop(home: Path, job: str, as_json: bool) -> None:
     """End a job; finished results stay."""
-    with Fleet(home) as fleet:
+    with connected(home) as fleet:
         fleet.stop(job)
         found = fleet.job(job)
         found.wait(timeout=5.0)

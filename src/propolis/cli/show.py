@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Any
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -47,7 +47,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-def emit(as_json: bool, record: Any, table: Table | None = None, text: str = "") -> None:
+def emit(as_json: bool, record: Any, table: RenderableType | None = None, text: str = "") -> None:
     """Print a record as JSON, or the table and text for people."""
     if as_json:
         sys.stdout.write(json.dumps(_plain(record), indent=2) + "\n")

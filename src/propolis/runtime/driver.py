@@ -125,6 +125,8 @@ class Driver:
             task = asyncio.ensure_future(self._answer(action, answer))
             self._work.add(task)
             task.add_done_callback(self._work.discard)
+            if asyncio.iscoroutine(answer):  # work cancelled before its first step is closed, not forgotten
+                task.add_done_callback(lambda _: answer.close())
 
     async def _answer(self, action: Action, answer: Awaitable[Any]) -> None:
         ticket = action.ticket if isinstance(action, Work) else 0

@@ -18,11 +18,12 @@ from propolis.messages import values
 from propolis.messages.jobs import JobRow, NodeRow, Verdict
 from propolis.messages.membership import Role
 from propolis.messages.program import Program
+from propolis.owner import keeper
+from propolis.owner.live import Draft
+from propolis.owner.sharing import Sharing
 from propolis.runtime import config, invitation
-from propolis.sdk import keeper, models, source, tables
+from propolis.sdk import models, source, tables
 from propolis.sdk.job import Job
-from propolis.sdk.live import Draft
-from propolis.sdk.sharing import Sharing
 from propolis.terms.errors import ConfigError, DataError, RequirementUnmet
 from propolis.terms.identity import JOB_ID_BYTES, JobId
 from propolis.terms.job import MAX_TASK_BYTES, MAX_TASKS, BlobRef, JobSpec, Kind, Needs
@@ -42,7 +43,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 class Fleet:
     """An owner's connection to its fleet. `home` is the state folder (default $PROPOLIS_HOME or ~/.propolis)."""
 
-    def __init__(self, home: Path | str | None = None, connect_timeout: float = 8.0) -> None:
+    def __init__(self, home: Path | str | None = None, connect_timeout: float = 5.0) -> None:
         """Connect. Raises ConfigError (no fleet here), PeerUnreachable, InvitationRefused."""
         self._home = Path(home) if home is not None else config.default_home()
         self._loop = asyncio.new_event_loop()

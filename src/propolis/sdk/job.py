@@ -6,8 +6,8 @@ from typing import Any, Protocol
 
 from propolis.messages import values
 from propolis.messages.jobs import Progress, TaskResult
+from propolis.owner.live import ENDED, Live
 from propolis.sdk import models
-from propolis.sdk.live import ENDED, Live
 from propolis.terms.errors import Crashed, Overran, RequirementUnmet, TaskRaised
 from propolis.terms.job import Kind
 
@@ -53,6 +53,21 @@ class Job:
     def progress(self) -> Progress | None:
         """What the orchestrator last said."""
         return self._live.progress
+
+    @property
+    def kind(self) -> Kind:
+        """Whether it runs a model or a function."""
+        return self._live.spec.kind
+
+    @property
+    def raised(self) -> int:
+        """How many finished tasks raised: the function's own doing, told to its owner alone."""
+        return sum(outcome is not None and not outcome.ok for _, outcome in self._live.outcomes.values())
+
+    def partial(self) -> list[Any]:
+        """Return results in input order, None where a task raised, failed or has not finished."""
+        outcomes = self.outcomes()
+        return [values.decode(outcome.value) if outcome is not None and outcome.ok else None for outcome in outcomes]
 
     def state(self) -> str:
         """Return pending, running, done, failed, stopped or refused."""

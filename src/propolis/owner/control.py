@@ -18,7 +18,7 @@ from propolis.messages import codec
 from propolis.messages.jobs import Progress, Refused, Rows, TaskResult
 from propolis.messages.membership import Role
 from propolis.messages.values import Outcome
-from propolis.sdk.live import Draft
+from propolis.owner.live import Draft
 from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable
 from propolis.terms.job import JobSpec
 

@@ -14,11 +14,11 @@ from typing import TypeVar
 
 from propolis.messages.jobs import Rows
 from propolis.messages.membership import Role
-from propolis.sdk import control
-from propolis.sdk.client import Client
-from propolis.sdk.follower import Follower
-from propolis.sdk.holder import Holder
-from propolis.sdk.live import Draft, Live
+from propolis.owner import control
+from propolis.owner.client import Client
+from propolis.owner.follower import Follower
+from propolis.owner.holder import Holder
+from propolis.owner.live import Draft, Live
 from propolis.terms.errors import ConfigError, PropolisError
 from propolis.terms.identity import JobId
 
@@ -67,7 +67,7 @@ class Sharing:
         self._holder = self._session = None
         self._lock.release()
 
-    # -- the session (sdk/live.py)
+    # -- the session (owner/live.py)
 
     async def submit(self, draft: Draft, inputs: list[bytes]) -> Live:
         """Seal and keep a job, then ask the fleet for it."""

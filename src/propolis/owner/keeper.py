@@ -13,8 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from propolis.sdk.control import Lock
-from propolis.sdk.sharing import Sharing
+from propolis.owner.control import Lock
+from propolis.owner.sharing import Sharing
 from propolis.terms.errors import PropolisError
 
 LOCK = "keeper.lock"
@@ -28,7 +28,7 @@ def start(home: Path) -> None:
     """Start a keeper for an owner's folder; a second one ends at once."""
     with (home / "keeper.log").open("ab") as log:
         subprocess.Popen(
-            [sys.executable, "-m", "propolis.sdk.keeper", "--home", str(home)],
+            [sys.executable, "-m", "propolis.owner.keeper", "--home", str(home)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
@@ -74,7 +74,7 @@ async def keep(home: Path) -> None:
 
 def main() -> None:
     """Run until nothing is left to do."""
-    parser = argparse.ArgumentParser(prog="propolis.sdk.keeper")
+    parser = argparse.ArgumentParser(prog="propolis.owner.keeper")
     parser.add_argument("--home", type=Path, required=True)
     home = parser.parse_args().home
     lock = Lock(home / LOCK)

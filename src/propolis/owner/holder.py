@@ -7,8 +7,8 @@ import os
 import socket
 from pathlib import Path
 
-from propolis.sdk import control
-from propolis.sdk.live import Live, Session
+from propolis.owner import control
+from propolis.owner.live import Live, Session
 from propolis.terms.errors import PropolisError, WireError
 from propolis.terms.identity import JobId
 

@@ -1,4 +1,4 @@
-"""A session through another process of the same user that holds the home (sdk/control.py)."""
+"""A session through another process of the same user that holds the home (owner/control.py)."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from propolis.messages.jobs import Rows
 from propolis.messages.membership import Role
-from propolis.sdk import control
-from propolis.sdk.live import Draft, Live
+from propolis.owner import control
+from propolis.owner.live import Draft, Live
 from propolis.terms import errors
 from propolis.terms.errors import PropolisError, WireError
 from propolis.terms.identity import JobId
@@ -70,7 +70,7 @@ class Follower:
     # -- the session
 
     async def submit(self, draft: Draft, inputs: list[bytes]) -> Live:
-        """See sdk/live.py."""
+        """See owner/live.py."""
         ticket = next(self._tickets)
         batch: list[bytes] = []
         size = 0
@@ -84,33 +84,33 @@ class Follower:
         return self._lives[draft.spec.id]
 
     async def jobs(self) -> list[JobId]:
-        """See sdk/live.py."""
+        """See owner/live.py."""
         return [JobId(job) for job in (await self._reply(control.AskJobs(ticket=next(self._tickets)))).jobs]
 
     async def reopen(self, job: JobId) -> Live:
-        """See sdk/live.py."""
+        """See owner/live.py."""
         await self._reply(control.OpenJob(ticket=next(self._tickets), job=job))
         return self._lives[job]
 
     async def stop_job(self, job: JobId) -> None:
-        """See sdk/live.py."""
+        """See owner/live.py."""
         await self._reply(control.StopJob(ticket=next(self._tickets), job=job))
 
     async def ask(self, what: str, job: bytes = b"") -> Rows:
-        """See sdk/live.py."""
+        """See owner/live.py."""
         reply = await self._reply(control.AskOrchestrator(ticket=next(self._tickets), what=what, job=job))
         return reply.rows or Rows()
 
     async def invite(self, role: Role) -> str:
-        """See sdk/live.py."""
+        """See owner/live.py."""
         return (await self._reply(control.AskInvitation(ticket=next(self._tickets), role=role))).text
 
     async def busy(self) -> bool:
-        """See sdk/live.py."""
+        """See owner/live.py."""
         return bool((await self._reply(control.AskBusy(ticket=next(self._tickets)))).text)
 
     async def changed(self, seconds: float) -> None:
-        """See sdk/live.py."""
+        """See owner/live.py."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._changed.wait(), seconds)

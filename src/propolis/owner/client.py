@@ -18,6 +18,8 @@ from propolis.crypto import sealing
 from propolis.messages import codec
 from propolis.messages.jobs import Progress, Refused, Rows
 from propolis.messages.membership import Invited, Role
+from propolis.owner.live import ENDED, Draft, Live
+from propolis.owner.vault import Owned, Vault
 from propolis.parties.owner import InviteAsked, owner_party
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import Dial, Event, HangUp, Transmit
@@ -27,8 +29,6 @@ from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
 from propolis.runtime.invitation import Invitation, to_text
 from propolis.runtime.post import Post
-from propolis.sdk.live import ENDED, Draft, Live
-from propolis.sdk.vault import Owned, Vault
 from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable
 from propolis.terms.identity import JobId
 from propolis.terms.job import JobState
