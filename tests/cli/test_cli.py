@@ -208,3 +208,33 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(home, 
     assert done.returncode == Exit.USAGE
     assert word in done.stderr
     assert len(json.loads(propolis("jobs", "--json", home=home).stdout)) == before
+
+
+def test_a_lent_computer_joins_with_one_command_and_leaves_with_it(home, tmp_path):
+    invitation = json.loads(propolis("invite", "--json", home=home).stdout)["invitation"]
+    command = [
+        sys.executable,
+        "-m",
+        "propolis",
+        "--home",
+        str(tmp_path),
+        "node",
+        "join",
+        "-",
+        "--name",
+        "lent",
+        "--slots",
+        "1",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        process.stdin.write(invitation + "\n")
+        process.stdin.close()
+        assert "inside the fleet" in process.stdout.readline()
+        rows = json.loads(propolis("nodes", "--json", home=home).stdout)
+        assert [row["state"] for row in rows if row["report"]["name"] == "lent"] == ["up"]
+        assert invitation not in Path(f"/proc/{process.pid}/cmdline").read_text()
+        process.terminate()
+        assert process.wait(20) == 0
+    again = propolis("node", "join", invitation, home=tmp_path / "thief")
+    assert again.returncode == Exit.CONFIG
+    assert "turned away" in again.stderr or "invitation" in again.stderr

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import subprocess
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from propolis.cli.rows import jobs_table, nodes_table
-from propolis.cli.show import Exit, console, emit, errors, table
+from propolis.cli.show import console, emit, errors, table
 from propolis.decisions.privacy import DEFAULT, KEYWORDS
 from propolis.owner import keeper
 from propolis.sdk import Fleet
@@ -47,18 +47,20 @@ def up(home: Path, count: int, detach: bool, as_json: bool) -> None:
     fleet = LocalFleet(home, varied(count))
     with console.status(f"starting an orchestrator and {count} nodes", spinner="dots") if not as_json else _quiet():
         fleet.start()
-    with connected(home) as owner:
-        rows = owner.nodes()
-        emit(as_json, {"home": str(home), "nodes": rows}, nodes_table(rows))
-        if detach:
-            if not as_json:
-                console.print("running in the background; try: propolis run --help, end with: propolis down")
-            return
-        try:
-            _watch(owner, as_json)
-        except KeyboardInterrupt:
-            console.print("stopping")
-    fleet.stop()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with connected(home) as owner:
+            rows = owner.nodes()
+            emit(as_json, {"home": str(home), "nodes": rows}, nodes_table(rows))
+            if not detach:
+                _watch(owner, as_json)
+    except KeyboardInterrupt:
+        errors.print("stopping")
+    finally:
+        if not detach:
+            fleet.stop()
+    if detach and not as_json:
+        console.print("running in the background; try: propolis run --help, end with: propolis down")
 
 
 class _quiet:  # noqa: N801  a context that does nothing
@@ -113,11 +115,12 @@ def invite(home: Path, role: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("invitation")
+@JSON
 @click.pass_obj
-def join(home: Path, invitation: str) -> None:
+def join(home: Path, invitation: str, as_json: bool) -> None:
     """Become an owner in a fleet by an invitation."""
     Fleet.join(invitation, home)
-    console.print("joined; try: propolis nodes")
+    emit(as_json, {"home": str(home), "joined": True}, text="joined; try: propolis nodes")
 
 
 @click.group()
@@ -143,40 +146,34 @@ def _limits(command: click.Command) -> click.Command:
 
 @click.command("join")
 @click.argument("invitation")
+@JSON
 @click.pass_obj
-def node_join(home: Path, /, invitation: str, **limits: object) -> int:
+def node_join(home: Path, /, invitation: str, as_json: bool, **limits: object) -> None:
     """Join a fleet with an invitation (- reads it from stdin) and run in the foreground; Ctrl-C leaves."""
     if invitation == "-":
         invitation = sys.stdin.readline().strip()
-    return _run_node(home, invitation, limits)
+    _become_node(home, invitation, limits, as_json)
 
 
 @click.command("start")
+@JSON
 @click.pass_obj
-def node_start(home: Path, /, **limits: object) -> int:
+def node_start(home: Path, /, as_json: bool, **limits: object) -> None:
     """Run again as the member this computer already is."""
-    return _run_node(home, "", limits)
+    _become_node(home, "", limits, as_json)
 
 
-def _run_node(home: Path, invitation: str, limits: dict[str, object]) -> int:
+def _become_node(home: Path, invitation: str, limits: dict[str, object], as_json: bool) -> None:
+    """Turn into the node: whoever ends this process ends it, and nothing is left behind."""
     command = [sys.executable, "-m", "propolis.node", "--home", str(home / "node")]
-    environment = {**os.environ, "PROPOLIS_INVITATION": invitation}
+    command += [] if as_json else ["--say", "inside the fleet; jobs run sandboxed on this machine. Ctrl-C leaves."]
     for name, value in limits.items():
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, tuple):
             command += [word for item in value for word in (flag, str(item))]
         elif value:
             command += [flag, str(value)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stdout is not None
-        try:
-            if process.stdout.readline():
-                console.print("inside the fleet; jobs run sandboxed on this machine. Ctrl-C leaves.")
-            return process.wait()
-        except KeyboardInterrupt:
-            process.terminate()
-            process.wait()
-            return Exit.OK
+    os.execve(sys.executable, command, {**os.environ, "PROPOLIS_INVITATION": invitation})  # noqa: S606
 
 
 for _command in (node_join, node_start):

@@ -33,6 +33,7 @@ def main() -> int:
     parser.add_argument("--offer", action="append", default=[], help="a package jobs may import; again for more")
     parser.add_argument("--listen", action="append", default=[])
     parser.add_argument(BARE, dest="bare", action="store_true")
+    parser.add_argument("--say", default="", help="what to print once inside, instead of a JSON line")
     parser.add_argument("--log", default="WARNING")
     options = parser.parse_args()
     config.log_to_stderr(options.log)
@@ -44,7 +45,7 @@ def main() -> int:
         executor: Executor = (
             BareExecutor(i_accept_that_jobs_run_unconfined=True) if options.bare else sandboxed(settings)
         )
-        asyncio.run(_serve(Node(options.home, executor, settings)))
+        asyncio.run(_serve(Node(options.home, executor, settings), options.say))
     except PropolisError as error:
         sys.stderr.write(error.explain() + "\n")
         return 5
@@ -66,8 +67,8 @@ def _settings(options: argparse.Namespace) -> config.NodeFile:
     return settings
 
 
-async def _serve(node: Node) -> None:
-    task = asyncio.create_task(run(node, _ready))
+async def _serve(node: Node, say: str) -> None:
+    task = asyncio.create_task(run(node, lambda: _ready(say)))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
@@ -76,8 +77,8 @@ async def _serve(node: Node) -> None:
         return
 
 
-def _ready() -> None:
-    sys.stdout.write(json.dumps({"ready": True, "pid": os.getpid()}) + "\n")
+def _ready(say: str) -> None:
+    sys.stdout.write((say or json.dumps({"ready": True, "pid": os.getpid()})) + "\n")
     sys.stdout.flush()
 
 
