@@ -35,16 +35,19 @@ def connected(home: Path) -> Iterator[Fleet]:
 
 @click.command()
 @click.option(
-    "-n", "--nodes", "count", default=4, show_default=True, type=click.IntRange(1, 64), help="How many nodes."
+    "-n", "--nodes", "count", default=4, show_default=True, type=click.IntRange(0, 64), help="How many nodes."
+)
+@click.option(
+    "--listen", multiple=True, help="Address other computers can reach, like 192.168.1.7:0 (default loopback)."
 )
 @click.option("-d", "--detach", is_flag=True, help="Leave it running in the background; end it with propolis down.")
 @JSON
 @click.pass_obj
-def up(home: Path, count: int, detach: bool, as_json: bool) -> None:
+def up(home: Path, count: int, listen: tuple[str, ...], detach: bool, as_json: bool) -> None:
     """Start a local fleet: one orchestrator and N nodes with different limits."""
     if running(home):
         raise ConfigError(f"a local fleet runs in {home} already; end it with: propolis down")
-    fleet = LocalFleet(home, varied(count))
+    fleet = LocalFleet(home, varied(count), listen)
     with console.status(f"starting an orchestrator and {count} nodes", spinner="dots") if not as_json else _quiet():
         fleet.start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -45,7 +45,7 @@ class GuestLoop:
         self._roots: granting.Roots | None = None
         self._pieces: list[bytes] = []
         self._compute: work.Compute | None = None
-        self._seen: set[tuple[int, int]] = set()
+        self._attempt = -1  # the highest seen
 
     def run(self) -> None:
         """Serve until the agent closes its end."""
@@ -137,10 +137,10 @@ class GuestLoop:
     def _task(self, index: int, attempt: int, sealed: memoryview) -> bytes:
         assert self._roots is not None
         assert self._compute is not None
-        if (index, attempt) in self._seen:
-            raise SealBroken("this attempt was already made; its result key is spent")
+        if attempt <= self._attempt:
+            raise SealBroken("this attempt is not newer than the last; its result key may be spent")
         plain = sealing.open_input(self._roots.inputs, self._job, index, sealed)
-        self._seen.add((index, attempt))
+        self._attempt = attempt
         outcome = work.outcome(self._compute, plain)
         return sealing.seal_result(self._roots.results, self._job, self._guest, index, attempt, outcome)
 

@@ -11,6 +11,8 @@ from propolis.orchestrator.assembly import Orchestrator
 from propolis.runtime import config
 from propolis.terms.errors import PropolisError
 
+MAX_FILES = 65_536
+
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT."""
@@ -22,6 +24,7 @@ def main() -> int:
     parser.add_argument("--log", default="WARNING")
     options = parser.parse_args()
     config.log_to_stderr(options.log)
+    _many_files()
     settings = config.OrchestratorFile(listen=tuple(options.listen)) if options.listen else None
     try:
         orchestrator = Orchestrator(options.home, settings)
@@ -30,6 +33,17 @@ def main() -> int:
         sys.stderr.write(error.explain() + "\n")
         return 5
     return 0
+
+
+def _many_files() -> None:
+    """Every member and stranger is a descriptor: allow as many as the system lets us."""
+    try:
+        import resource
+    except ImportError:  # no such limit on this system
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _serve(orchestrator: Orchestrator, invite: tuple[int, bool]) -> None:

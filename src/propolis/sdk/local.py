@@ -42,8 +42,10 @@ def varied(count: int) -> list[NodeLimits]:
 class LocalFleet:
     """Processes of a local fleet. Use as a context, or `start` and `stop`."""
 
-    def __init__(self, home: Path, nodes: Sequence[NodeLimits]) -> None:
+    def __init__(self, home: Path, nodes: Sequence[NodeLimits], listen: Sequence[str] = ()) -> None:
+        """`listen`: where other computers can reach the orchestrator; loopback, or where it was, if empty."""
         self.home = home
+        self.listen = tuple(listen)
         self.limits = list(nodes)
         self.orchestrator: subprocess.Popen[str] | None = None
         self.nodes: dict[str, subprocess.Popen[str]] = {}
@@ -86,6 +88,7 @@ class LocalFleet:
             "--invite-nodes",
             str(invite_nodes),
         ]
+        words += [word for address in self.listen for word in ("--listen", address)]
         self.orchestrator = self._launch([*words, *(["--invite-owner"] if invite_owner else [])], "orchestrator")
         return self._ready(self.orchestrator, "orchestrator")
 

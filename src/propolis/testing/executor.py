@@ -21,6 +21,7 @@ class Owner:
 
     def __init__(self, source: str = DOUBLE, *, kind: Kind = Kind.FUNCTION, model: bytes = b"", **needs: Any) -> None:
         self.secret, self.job = secrets.token_bytes(32), JobId(secrets.token_bytes(16))
+        self.attempt = 0
         self.kind, self.needs = kind, Needs(**needs)
         self.program = Program(kind=kind, source=source, entry="main", model=model, packages=())
 
@@ -34,11 +35,12 @@ class Owner:
         root = sealing.program_root(self.secret, self.job)
         return b"".join(sealing.seal_program(root, self.job, codec.encode(self.program)))
 
-    def sealed(self, index: int, value: Any, attempt: int = 1) -> TaskInput:
-        """Return one sealed input."""
+    def sealed(self, index: int, value: Any) -> TaskInput:
+        """Return one sealed input, under a fresh attempt: in a guest their numbers only grow."""
+        self.attempt += 1
         root = sealing.input_root(self.secret, self.job)
         return TaskInput(
-            index=index, attempt=attempt, sealed=sealing.seal_input(root, self.job, index, values.encode(value))
+            index=index, attempt=self.attempt, sealed=sealing.seal_input(root, self.job, index, values.encode(value))
         )
 
     def opened(self, order: GuestOrder, output: TaskOutput) -> values.Outcome:
@@ -116,9 +118,9 @@ async def an_altered_program_is_not_run(make: Make) -> None:
 
 
 async def a_moved_or_replayed_input_is_refused(make: Make) -> None:
-    """An input at another index, or the same attempt twice, is a typed refusal."""
+    """An input at another index, or an attempt that is not newer than the last, is a typed refusal."""
     executor = await make()
-    for twist in ("moved", "replayed"):
+    for twist in ("moved", "replayed", "older"):
         owner = Owner()
         guest, _ = await owner.ready(executor)
         task = owner.sealed(0, 1)
@@ -127,7 +129,9 @@ async def a_moved_or_replayed_input_is_refused(make: Make) -> None:
         else:
             await guest.run([task])
             assert len(await guest.outputs()) == 1
-            await guest.run([task])
+            await guest.run(
+                [task if twist == "replayed" else TaskInput(index=0, attempt=task.attempt - 1, sealed=task.sealed)]
+            )
         await _raises(SealBroken, guest.outputs())
         await guest.kill()
     await executor.close()

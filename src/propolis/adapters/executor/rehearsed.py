@@ -29,7 +29,7 @@ class RehearsedGuest:
         self._key = self._private.public_key().public_bytes_raw()
         self._roots: granting.Roots | None = None
         self._compute: Callable[..., object] | None = None
-        self._seen: set[tuple[int, int]] = set()
+        self._attempt = -1  # the highest seen
         self._results: asyncio.Queue[TaskOutput | Exception] = asyncio.Queue()
         self._queue: asyncio.Queue[TaskInput] = asyncio.Queue()
         self._runner: asyncio.Task[None] | None = None
@@ -107,10 +107,10 @@ class RehearsedGuest:
     def _task(self, item: TaskInput) -> bytes:
         assert self._roots is not None
         assert self._compute is not None
-        if (item.index, item.attempt) in self._seen:
-            raise SealBroken("this attempt was already made")
+        if item.attempt <= self._attempt:
+            raise SealBroken("this attempt is not newer than the last")
         plain = sealing.open_input(self._roots.inputs, JobId(self._order.job), item.index, item.sealed)
-        self._seen.add((item.index, item.attempt))
+        self._attempt = item.attempt
         try:
             outcome = values.Outcome(ok=True, value=values.encode(self._compute(values.decode(plain))))
         except Exception as error:  # noqa: BLE001  the job's own error is its outcome

@@ -27,7 +27,13 @@ log = logging.getLogger(__name__)
 SUBPROTOCOL: Any = "propolis-1"
 MAX_MESSAGE = SLICE + 4096
 MAX_HANDSHAKES = 256
-_OPTIONS: dict[str, Any] = {"compression": None, "max_size": MAX_MESSAGE, "ping_interval": None, "close_timeout": 1.0}
+_OPTIONS: dict[str, Any] = {
+    "compression": None,
+    "max_size": MAX_MESSAGE,
+    "ping_interval": None,
+    "open_timeout": DIAL_SECONDS,
+    "close_timeout": 1.0,
+}
 
 
 class WebSocketWire:
