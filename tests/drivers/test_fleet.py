@@ -119,7 +119,9 @@ def test_an_invitation_opens_once(local):
 
 def test_a_late_node_gets_the_program_from_another_node(local):
     """The orchestrator's copy is gone: what the newcomer runs can only have come from a node that holds it."""
-    source = f"PAD = {'x' * 3_000_000!r}\n\ndef slowly(x):\n    import time\n    time.sleep(0.05)\n    return x + len(PAD)\n"
+    source = (
+        f"PAD = {'x' * 3_000_000!r}\n\ndef slowly(x):\n    import time\n    time.sleep(0.05)\n    return x + len(PAD)\n"
+    )
     with Fleet(local.home) as fleet:
         job = fleet.submit_map(source, range(400), entry="slowly", privacy=PRIVACY)
         wait_for(job, 5)
