@@ -17,6 +17,7 @@ from propolis.messages import codec, envelope
 from propolis.messages import jobs as say
 from propolis.ports.executor import TaskOutput
 from propolis.ports.store import Put
+from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.dispatcher import Dispatcher
 from propolis.protocols.jobs.submitter import Submitter
@@ -94,18 +95,18 @@ class Hub:
 @MANY
 def test_the_dispatcher_serves_the_honest_beside_members_that_say_anything(words, report):
     hub = Hub()
-    hub.tell(ev.OwnerEntered(OWNER))
-    hub.tell(ev.NodeEntered(NODE, REPORT, ()))
-    hub.tell(ev.OwnerEntered(b"f" * 32))
-    hub.tell(ev.NodeEntered(EVIL, report, ("x:1",)))
-    hub.tell(ev.Said(OWNER, say.Submit(spec=SPEC), ()))
+    hub.tell(session.OwnerEntered(OWNER))
+    hub.tell(session.NodeEntered(NODE, REPORT, ()))
+    hub.tell(session.OwnerEntered(b"f" * 32))
+    hub.tell(session.NodeEntered(EVIL, report, ("x:1",)))
+    hub.tell(session.Said(OWNER, say.Submit(spec=SPEC), ()))
     half = len(words) // 2
     for peer, (message, body) in words[:half]:
-        hub.tell(ev.Said(peer, message, body))
-    hub.tell(ev.Said(OWNER, say.PutInputs(job=JOB, indices=tuple(range(20))), (b"i" * 20,) * 20))
+        hub.tell(session.Said(peer, message, body))
+    hub.tell(session.Said(OWNER, say.PutInputs(job=JOB, indices=tuple(range(20))), (b"i" * 20,) * 20))
     for peer, (message, body) in words[half:]:
-        hub.tell(ev.Said(peer, message, body))
-    hub.tell(ev.NodeLost(EVIL))
+        hub.tell(session.Said(peer, message, body))
+    hub.tell(session.NodeLost(EVIL))
     hub.tell(TimePassed())
     _finish(hub)
     assert hub.machine.desk.jobs[JOB].finished.full, "the honest node finishes the honest owner's job"
@@ -120,20 +121,24 @@ def _finish(hub):
             return
         for guest in [g for g in desk.guests.values() if g.node == NODE and g.job == JOB]:
             if guest.phase == "starting":
-                hub.tell(ev.Said(NODE, say.GuestReady(job=JOB, guest=guest.id, receipt=b"r", signature=bytes(64)), ()))
+                hub.tell(
+                    session.Said(NODE, say.GuestReady(job=JOB, guest=guest.id, receipt=b"r", signature=bytes(64)), ())
+                )
             elif guest.phase == "offered":
-                hub.tell(ev.Said(OWNER, say.Grant(job=JOB, guest=guest.id, sealed=b"s"), ()))
+                hub.tell(session.Said(OWNER, say.Grant(job=JOB, guest=guest.id, sealed=b"s"), ()))
             elif guest.phase == "granted":
-                hub.tell(ev.Said(NODE, say.GuestServing(job=JOB, guest=guest.id), ()))
+                hub.tell(session.Said(NODE, say.GuestServing(job=JOB, guest=guest.id), ()))
             elif guest.outstanding:
                 pairs = dict(guest.outstanding)
                 ended = say.TasksEnded(
                     job=JOB, guest=guest.id, indices=tuple(pairs.values()), attempts=tuple(pairs), milliseconds=1.0
                 )
-                hub.tell(ev.Said(NODE, ended, (b"sealed",) * len(pairs)))
+                hub.tell(session.Said(NODE, ended, (b"sealed",) * len(pairs)))
         for other in [g for g in desk.guests.values() if g.node == NODE and g.job != JOB]:
             hub.tell(
-                ev.Said(NODE, say.GuestGone(job=other.job, guest=other.id, code="executor.crashed", reason="x"), ())
+                session.Said(
+                    NODE, say.GuestGone(job=other.job, guest=other.id, code="executor.crashed", reason="x"), ()
+                )
             )
         hub.tell(TimePassed())
 
@@ -143,10 +148,10 @@ def _finish(hub):
 @MANY
 def test_a_worker_outlives_an_orchestrator_that_says_anything(words):
     worker = Worker(Contact(peer=HUB, addresses=()), REPORT)
-    worker.handle(ev.Connected(), 0.0)
+    worker.handle(session.Connected(), 0.0)
     started = {}
     for message, body in words:
-        for action in worker.handle(ev.Said(HUB, message, body), 1.0):
+        for action in worker.handle(session.Said(HUB, message, body), 1.0):
             worker.check()
             if isinstance(action, ev.StartGuest):
                 started[action.order.guest] = action
@@ -169,7 +174,7 @@ def test_a_worker_outlives_an_orchestrator_that_says_anything(words):
 @MANY
 def test_an_owner_releases_no_key_to_an_orchestrator_that_says_anything(words, honest_receipt):
     owner = Submitter(Contact(peer=HUB, addresses=()))
-    owner.handle(ev.Connected(), 0.0)
+    owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
     if honest_receipt:  # a true receipt under a false signature
         receipt = codec.encode(
@@ -177,7 +182,7 @@ def test_an_owner_releases_no_key_to_an_orchestrator_that_says_anything(words, h
         )
         words = [*words, (say.GrantWanted(job=JOB, receipt=receipt, signature=bytes(64)), ())]
     for message, body in words:
-        for action in owner.handle(ev.Said(HUB, message, body), 1.0):
+        for action in owner.handle(session.Said(HUB, message, body), 1.0):
             assert not isinstance(action, ev.SealGrant)
             if isinstance(action, ev.OpenResults):
                 owner.handle(WorkDone(action.ticket, [False] * len(action.items)), 1.0)
@@ -193,10 +198,10 @@ def test_a_receipt_altered_after_it_was_signed_gets_no_key(lie):
     if lie != "none":
         receipt = msgspec.structs.replace(receipt, **{lie: other[lie]})
     owner = Submitter(Contact(peer=HUB, addresses=()))
-    owner.handle(ev.Connected(), 0.0)
+    owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
     wanted = say.GrantWanted(job=JOB, receipt=codec.encode(receipt), signature=signature)
-    actions = owner.handle(ev.Said(HUB, wanted, ()), 1.0)
+    actions = owner.handle(session.Said(HUB, wanted, ()), 1.0)
     assert [type(action) for action in actions] == ([ev.SealGrant] if lie == "none" else [])
 
 
@@ -206,39 +211,39 @@ def test_a_receipt_truly_signed_for_something_else_is_denied(weaker):
     receipt = codec.encode(Receipt(node=NODE, job=job, guest=GUEST, guest_key=b"k" * 32, isolation=REPORT.isolation))
     spec = SPEC if weaker == "another job" else msgspec.structs.replace(SPEC, requirement=requirement_for("private"))
     owner = Submitter(Contact(peer=HUB, addresses=()))
-    owner.handle(ev.Connected(), 0.0)
+    owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(spec, [20] * 20), 0.0)
     signature = identity.sign(SEED, identity.RECEIPT, receipt)
-    (mail,) = owner.handle(ev.Said(HUB, say.GrantWanted(job=JOB, receipt=receipt, signature=signature), ()), 1.0)
+    (mail,) = owner.handle(session.Said(HUB, say.GrantWanted(job=JOB, receipt=receipt, signature=signature), ()), 1.0)
     assert isinstance(mail.message, say.Denied)
     assert mail.message.reason.startswith("custody.denied: ")
 
 
 def test_a_node_neither_submits_nor_asks_and_an_owner_resumes_nothing():
     hub = Hub()
-    hub.tell(ev.OwnerEntered(OWNER))
-    hub.tell(ev.NodeEntered(NODE, REPORT, ()))
-    hub.tell(ev.Said(NODE, say.Submit(spec=SPEC), ()))
-    hub.tell(ev.Said(NODE, say.Ask(request=1, what="nodes"), ()))
+    hub.tell(session.OwnerEntered(OWNER))
+    hub.tell(session.NodeEntered(NODE, REPORT, ()))
+    hub.tell(session.Said(NODE, say.Submit(spec=SPEC), ()))
+    hub.tell(session.Said(NODE, say.Ask(request=1, what="nodes"), ()))
     assert not hub.machine.desk.jobs
     assert not hub.said_to(NODE, say.Answer)
-    hub.tell(ev.Said(OWNER, say.Submit(spec=SPEC), ()))
+    hub.tell(session.Said(OWNER, say.Submit(spec=SPEC), ()))
     held = say.HeldGuest(job=JOB, guest=GUEST, serving=True, receipt=b"", signature=b"", indices=(), attempts=())
-    hub.tell(ev.Said(OWNER, say.Resume(guests=(held,)), ()))
+    hub.tell(session.Said(OWNER, say.Resume(guests=(held,)), ()))
     assert not hub.machine.desk.guests
 
 
 def test_a_node_resumes_no_more_guests_than_it_could_hold():
     hub = Hub()
-    hub.tell(ev.OwnerEntered(OWNER))
-    hub.tell(ev.Said(OWNER, say.Submit(spec=SPEC), ()))
-    hub.tell(ev.NodeEntered(EVIL, REPORT, ()))
+    hub.tell(session.OwnerEntered(OWNER))
+    hub.tell(session.Said(OWNER, say.Submit(spec=SPEC), ()))
+    hub.tell(session.NodeEntered(EVIL, REPORT, ()))
     ids = [bytes([n]) * 16 for n in range(1, 200)]
     held = tuple(
         say.HeldGuest(job=JOB, guest=guest, serving=True, receipt=b"", signature=b"", indices=(), attempts=())
         for guest in ids
     )
-    hub.tell(ev.Said(EVIL, say.Resume(guests=held), ()))
+    hub.tell(session.Said(EVIL, say.Resume(guests=held), ()))
     assert len(hub.machine.desk.guests) == 2 * REPORT.slots
     closed = [guest for message in hub.said_to(EVIL, say.CloseGuests) for guest in message.guests]
     assert len(closed) == len(ids) - 2 * REPORT.slots
@@ -246,21 +251,21 @@ def test_a_node_resumes_no_more_guests_than_it_could_hold():
 
 def test_an_answer_always_fits_a_packet():
     hub = Hub()
-    hub.tell(ev.OwnerEntered(OWNER))
+    hub.tell(session.OwnerEntered(OWNER))
     fat = msgspec.structs.replace(REPORT, packages=tuple("x" * 95 + f"{n:05}" for n in range(256)))
     for n in range(700):
-        hub.tell(ev.NodeEntered(n.to_bytes(32, "big"), fat, ()))
-    hub.tell(ev.Said(OWNER, say.Ask(request=1, what="nodes"), ()))
+        hub.tell(session.NodeEntered(n.to_bytes(32, "big"), fat, ()))
+    hub.tell(session.Said(OWNER, say.Ask(request=1, what="nodes"), ()))
     (answer,) = hub.said_to(OWNER, say.Answer)
     assert answer.total == 700
 
 
 def test_an_owner_has_a_bounded_number_of_unfinished_tasks():
     hub = Hub()
-    hub.tell(ev.OwnerEntered(OWNER))
+    hub.tell(session.OwnerEntered(OWNER))
     for n in range(6):
         spec = msgspec.structs.replace(SPEC, job=n.to_bytes(16, "big"), tasks=1_000_000)
-        hub.tell(ev.Said(OWNER, say.Submit(spec=spec), ()))
+        hub.tell(session.Said(OWNER, say.Submit(spec=spec), ()))
     refused = hub.said_to(OWNER, say.Refused)
     assert len(refused) == 2
     assert "tasks in unfinished jobs" in refused[0].reason
@@ -268,14 +273,14 @@ def test_an_owner_has_a_bounded_number_of_unfinished_tasks():
 
 def test_a_full_disk_refuses_submissions_and_inputs_and_takes_them_again():
     hub = Hub()
-    hub.tell(ev.OwnerEntered(OWNER))
-    hub.tell(ev.DiskFilled(True))
-    hub.tell(ev.Said(OWNER, say.Submit(spec=SPEC), ()))
+    hub.tell(session.OwnerEntered(OWNER))
+    hub.tell(session.DiskFilled(True))
+    hub.tell(session.Said(OWNER, say.Submit(spec=SPEC), ()))
     assert hub.said_to(OWNER, say.Refused)[0].code == "store.full"
-    hub.tell(ev.DiskFilled(False))
-    hub.tell(ev.Said(OWNER, say.Submit(spec=SPEC), ()))
+    hub.tell(session.DiskFilled(False))
+    hub.tell(session.Said(OWNER, say.Submit(spec=SPEC), ()))
     assert hub.said_to(OWNER, say.Accepted)
-    hub.tell(ev.DiskFilled(True))
-    hub.tell(ev.Said(OWNER, say.PutInputs(job=JOB, indices=(0,)), (b"sealed",)))
+    hub.tell(session.DiskFilled(True))
+    hub.tell(session.Said(OWNER, say.PutInputs(job=JOB, indices=(0,)), (b"sealed",)))
     assert [message.code for message in hub.said_to(OWNER, say.Refused)] == ["store.full"] * 2
     assert not hub.machine.desk.jobs[JOB].stored.count

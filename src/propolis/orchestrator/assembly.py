@@ -17,6 +17,7 @@ from propolis.messages.membership import Role
 from propolis.parties.orchestrator import BOOT, META, OrchestratorParty, restore
 from propolis.ports.store import Store
 from propolis.ports.wire import Wire
+from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS
 from propolis.protocols.machine import Dial, HangUp, Persist, Transmit
@@ -129,6 +130,6 @@ async def _watch_room(store: Store, driver: Driver) -> None:
         now_full = store.room() < RESERVE
         if now_full != full:
             full = now_full
-            driver.post(ev.DiskFilled(full))
+            driver.post(session.DiskFilled(full))
             log.warning("the disk is %s", "full: new work is refused" if full else "free again")
         await asyncio.sleep(ROOM_SECONDS)

@@ -6,7 +6,7 @@ from typing import Protocol
 from propolis.messages.jobs import Expect
 from propolis.messages.membership import Invited, TurnedAway, Welcome
 from propolis.ports.world import Entropy
-from propolis.protocols.jobs import events as ev
+from propolis.protocols import session
 from propolis.protocols.link.link import LinkConfig
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened
 from propolis.protocols.machine import (
@@ -89,13 +89,13 @@ class MemberParty:
             case Lost(unsent=unsent):
                 self.member.ended(now)
                 pairs = tuple((item.message, item.parts) for item in unsent)
-                return self._route(self.inner.handle(ev.Disconnected(pairs), now), now)
+                return self._route(self.inner.handle(session.Disconnected(pairs), now), now)
             case Heard(message=Welcome() | TurnedAway() as words):
                 return self._answered(words, now)
             case Heard(message=Invited() | Expect() as news):
                 return [Tell(news)]
             case Heard():
-                said = ev.Said(notice.peer, notice.message, notice.body)
+                said = session.Said(notice.peer, notice.message, notice.body)
                 return self._route(self.inner.handle(said, now), now)
             case _:
                 return []
@@ -106,7 +106,7 @@ class MemberParty:
             return []
         actions: list[Action] = [Tell(verdict)]
         if isinstance(words, Welcome):
-            actions += self._route(self.inner.handle(ev.Connected(), now), now)
+            actions += self._route(self.inner.handle(session.Connected(), now), now)
         return actions
 
     def _route(self, outputs: Sequence[Action | Mail], now: Instant) -> list[Action]:

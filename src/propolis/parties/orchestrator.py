@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from propolis.messages.membership import AskInvite, Invited, Join, Rejoin, Role
 from propolis.ports.store import Put
 from propolis.ports.world import Entropy
-from propolis.protocols.jobs import events as ev
+from propolis.protocols import session
 from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS
 from propolis.protocols.jobs.desk import DispatcherConfig
 from propolis.protocols.jobs.dispatcher import Dispatcher
 from propolis.protocols.link.link import LinkConfig
-from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened, Suspected
+from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened, Recovered, Suspected
 from propolis.protocols.machine import (
     Action,
     ChannelClosed,
@@ -72,6 +72,10 @@ class OrchestratorParty:
         self.office.check()
         self.registrar.check()
         self.dispatcher.check()
+        for node in self.dispatcher.desk.nodes.values():
+            assert not node.up or node.suspect == self.office.is_suspect(node.id), (
+                "suspicion begins and ends with the link's"
+            )
 
     def first_writes(self) -> Persist:
         """Return what to write before anything else: this boot's number."""
@@ -87,17 +91,19 @@ class OrchestratorParty:
             case Heard(message=AskInvite() as ask) if role is Role.OWNER:
                 return self._invite(notice.peer, ask, now)
             case Heard() if role is not None:
-                said = ev.Said(notice.peer, notice.message, notice.body)
+                said = session.Said(notice.peer, notice.message, notice.body)
                 return self._route(self.dispatcher.handle(said, now), now)
             case Heard():
                 return self._drop(notice.peer)  # a stranger's first words are Join or Rejoin, or it is no guest of ours
             case Opened():
                 return []
             case Suspected() if role is Role.NODE:
-                return self._route(self.dispatcher.handle(ev.NodeSuspected(notice.peer), now), now)
+                return self._route(self.dispatcher.handle(session.NodeSuspected(notice.peer), now), now)
+            case Recovered() if role is Role.NODE:
+                return self._route(self.dispatcher.handle(session.NodeRecovered(notice.peer), now), now)
             case Lost() if role is not None:
                 del self._roles[notice.peer]
-                event = ev.NodeLost(notice.peer) if role is Role.NODE else ev.OwnerLost(notice.peer)
+                event = session.NodeLost(notice.peer) if role is Role.NODE else session.OwnerLost(notice.peer)
                 return self._route(self.dispatcher.handle(event, now), now)
             case _:
                 return []
@@ -115,9 +121,9 @@ class OrchestratorParty:
         if entered is None:
             return actions  # the answer leaves first; its silence afterwards is what hangs it up
         self._roles[peer] = entered.role
-        event: Event | None = ev.OwnerEntered(peer)
+        event: Event | None = session.OwnerEntered(peer)
         if entered.role is Role.NODE:
-            event = ev.NodeEntered(peer, entered.report, entered.addresses) if entered.report else None
+            event = session.NodeEntered(peer, entered.report, entered.addresses) if entered.report else None
         if event is not None:
             actions += self._route(self.dispatcher.handle(event, now), now)
         return actions

@@ -109,4 +109,5 @@ def waiting(desk: Desk, job: Job) -> str:
         return f"none of {len(up)} nodes may run it: " + "; ".join(reason for reason, _ in common)
     if any(desk.guests[g].phase is not Phase.SERVING for g in job.guests):
         return "its guests are starting"
-    return "every node that may run it is busy"
+    silent = sum(node.suspect for node in up)
+    return f"every node that may run it is busy{f' or silent ({silent})' if silent else ''}"

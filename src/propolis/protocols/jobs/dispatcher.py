@@ -8,8 +8,8 @@ from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
 from propolis.ports.world import Entropy
+from propolis.protocols import session
 from propolis.protocols.jobs import answers, feeding, hosting, intake, ledger, planning
-from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.book import Job, KeptJob, KeptResult, Node, Phase
 from propolis.protocols.jobs.desk import Desk, DispatcherConfig, Output
 from propolis.protocols.machine import Event, TimePassed, WorkDone, WorkFailed
@@ -74,22 +74,23 @@ class Dispatcher:
         """Take one event; return actions and mails."""
         desk = self.desk
         match event:
-            case ev.Said(peer=peer, message=message, body=body):
+            case session.Said(peer=peer, message=message, body=body):
                 self._said(peer, message, body, now)
-            case ev.NodeEntered(node=node, report=report, addresses=addresses):
+            case session.NodeEntered(node=node, report=report, addresses=addresses):
                 hosting.entered(desk, Node(node, report, addresses), now)
-            case ev.NodeSuspected(node=node):
-                if node in desk.nodes:
-                    desk.nodes[node].suspect = True
-            case ev.NodeLost(node=node):
+            case session.NodeSuspected(node=node):
+                hosting.suspected(desk, node, suspect=True)
+            case session.NodeRecovered(node=node):
+                hosting.suspected(desk, node, suspect=False)
+            case session.NodeLost(node=node):
                 hosting.lost(desk, node, now)
-            case ev.OwnerEntered(owner=owner):
+            case session.OwnerEntered(owner=owner):
                 desk.owners.add(owner)
                 desk.dirty = True
-            case ev.OwnerLost(owner=owner):
+            case session.OwnerLost(owner=owner):
                 desk.owners.discard(owner)
                 desk.dirty = True
-            case ev.DiskFilled(full=full):
+            case session.DiskFilled(full=full):
                 desk.disk_full = full
             case WorkDone(ticket=ticket, result=result):
                 self._work_done(ticket, result, now)
@@ -220,7 +221,8 @@ class Dispatcher:
                 self._solve_again(str(error), now)
         elif subject is not None and subject in self.desk.jobs:
             job = self.desk.jobs[subject]
-            job.has_program, job.fetching = True, False
+            job.has_program, job.fetching = job.live, False
+            ledger.release(self.desk, job)  # it may have ended while its program was on the way
             self.desk.dirty = True
 
     def _work_failed(self, ticket: int, why: str, disk_full: bool, now: Instant) -> None:

@@ -1,4 +1,4 @@
-"""What a party tells the machines of the jobs family, and the work they ask for."""
+"""The work that the machines of the jobs family ask for, and what an owner's client asks of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,59 +8,11 @@ import msgspec
 from propolis.messages.envelope import Message, Segment
 from propolis.messages.jobs import TaskResult
 from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
-from propolis.protocols.machine import Action, BodyPart, Event, Work
-from propolis.terms.capability import CapabilityReport
+from propolis.protocols.machine import Action, Event, Work
 from propolis.terms.contact import Contact
-from propolis.terms.identity import GuestId, JobId, NodeId
+from propolis.terms.identity import GuestId, JobId
 from propolis.terms.job import BlobRef, JobSpec
 from propolis.terms.placement import Problem
-
-
-class NodeEntered(Event, frozen=True):
-    """A node is in (again): whatever it ran before is forgotten until it says Resume."""
-
-    node: NodeId
-    report: CapabilityReport
-    addresses: tuple[str, ...] = ()
-
-
-class NodeSuspected(Event, frozen=True):
-    """A node is silent: give it nothing new."""
-
-    node: NodeId
-
-
-class NodeLost(Event, frozen=True):
-    """A node is gone, with its guests."""
-
-    node: NodeId
-
-
-class OwnerEntered(Event, frozen=True):
-    """An owner's client is connected."""
-
-    owner: NodeId
-
-
-class OwnerLost(Event, frozen=True):
-    """An owner's client is gone; its jobs go on as far as they can without it."""
-
-    owner: NodeId
-
-
-class Said(Event, frozen=True):
-    """A member's message, once and in order."""
-
-    peer: NodeId
-    message: Message
-    body: tuple[Segment, ...] = ()
-
-
-class DiskFilled(Event, frozen=True):
-    """`full` = the journal has no room: take no new work until it has."""
-
-    full: bool
-
 
 # -- work asked of the orchestrator's world
 
@@ -156,16 +108,6 @@ class OpenResults(Work, frozen=True):
 
 
 # -- what an owner's client asks of its party
-
-
-class Connected(Event, frozen=True):
-    """We are inside the fleet, with a fresh session."""
-
-
-class Disconnected(Event, frozen=True):
-    """The session with the orchestrator is over; `unsent` = messages it never took."""
-
-    unsent: tuple[tuple[Message, tuple[BodyPart, ...]], ...] = ()
 
 
 class SubmitAsked(Event, frozen=True):

@@ -25,6 +25,18 @@ def entered(desk: Desk, node: Node, now: Instant) -> None:
     desk.dirty = True
 
 
+def suspected(desk: Desk, node_id: NodeId, *, suspect: bool) -> None:
+    """A node fell silent and gets nothing new, or was heard again and may be used at once."""
+    node = desk.nodes.get(node_id)
+    if node is None or not node.up:
+        return
+    node.suspect = suspect
+    if not suspect:
+        desk.dirty = True
+        for job_id in sorted({desk.guests[guest].job for guest in node.guests}):
+            desk.feed_all(desk.jobs[job_id])
+
+
 def lost(desk: Desk, node_id: NodeId, now: Instant) -> None:
     """A node is gone: its tasks go elsewhere at once."""
     node = desk.nodes.get(node_id)
@@ -156,7 +168,6 @@ def tasks_ended(desk: Desk, peer: NodeId, message: say.TasksEnded, body: tuple[S
     if not 0 < count == len(body) == len(message.attempts):
         return
     guest.pace = feeding.smoothed(guest.pace, message.milliseconds / count)
-    desk.nodes[peer].suspect = False
     ended: list[tuple[say.TaskResult, Segment]] = []
     for index, attempt, sealed in zip(message.indices, message.attempts, body, strict=True):
         if guest.outstanding.get(AttemptId(attempt)) != index:

@@ -63,7 +63,7 @@ def forget(desk: Desk, job: Job) -> None:
     """Drop everything kept of an ended job."""
     del desk.jobs[job.id]
     desk.write(Drop(JOBS, job.id), *(DropPrefix(table, job.id) for table in (INPUTS, RESULTS, OUTPUTS)))
-    desk.do(ev.DropProgram(job.spec.program))
+    ledger.release(desk, job)
 
 
 def resync(desk: Desk, job: Job, now: Instant) -> None:
@@ -97,7 +97,6 @@ def _no_room(desk: Desk, job: Job, now: Instant) -> None:
     reason = "the orchestrator's disk is full"
     desk.say(job.owner, say.Refused(job=job.id, code=StoreFull.code, reason=reason))
     ledger.end(desk, job, JobState.REFUSED, reason, now)
-    desk.write(DropPrefix(INPUTS, job.id))
 
 
 def put_inputs(desk: Desk, peer: NodeId, message: say.PutInputs, body: tuple[Segment, ...], now: Instant) -> None:
@@ -146,6 +145,7 @@ def taken(desk: Desk, peer: NodeId, message: say.Taken) -> None:
             key = task_key(job.id, index)
             done = msgspec.structs.replace(kept, taken=True)
             desk.write(Put(RESULTS, key, codec.encode(done)), Drop(OUTPUTS, key), Drop(INPUTS, key))
+    ledger.release(desk, job)
 
 
 def rejected(desk: Desk, peer: NodeId, message: say.Rejected, now: Instant) -> None:

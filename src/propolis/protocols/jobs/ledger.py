@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Segment
-from propolis.ports.store import Put, Write
-from propolis.protocols.jobs.book import JOBS, OUTPUTS, RESULTS, Job, KeptResult, task_key
+from propolis.ports.store import DropPrefix, Put, Write
+from propolis.protocols.jobs import events as ev
+from propolis.protocols.jobs.book import INPUTS, JOBS, OUTPUTS, RESULTS, Job, KeptResult, task_key
 from propolis.protocols.jobs.desk import Desk
 from propolis.protocols.machine import BodyPart
 from propolis.terms.job import JobState
@@ -65,8 +66,19 @@ def end(desk: Desk, job: Job, state: JobState, reason: str, now: Instant) -> Non
     job.running.clear()
     job.pending.clear()
     desk.write(Put(JOBS, job.id, codec.encode(job.kept())))
+    if not job.finished.full:
+        desk.write(DropPrefix(INPUTS, job.id))  # what was not run will never be
+    release(desk, job)
     progress(desk, job, now, at_once=True)
     desk.dirty = True
+
+
+def release(desk: Desk, job: Job) -> None:
+    """Forget the sealed program of an ended job once its owner took every result, unless another live job names it too."""
+    if job.live or job.untaken:
+        return
+    if not any(other.spec.program.id == job.spec.program.id for other in desk.jobs.values() if other.live):
+        desk.do(ev.DropProgram(job.spec.program))
 
 
 def progress(desk: Desk, job: Job, now: Instant, *, at_once: bool = False) -> None:

@@ -12,6 +12,7 @@ from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
 from propolis.ports.store import Put
+from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import INPUTS, RESULTS, KeptResult, task_key
@@ -69,11 +70,11 @@ class Submitter:
     def handle(self, event: Event, now: Instant) -> list[Output]:
         """Take one event; return actions and mails."""
         match event:
-            case ev.Connected():
+            case session.Connected():
                 self._connected()
-            case ev.Disconnected():
+            case session.Disconnected():
                 self._inside = False
-            case ev.Said(message=message, body=body):
+            case session.Said(message=message, body=body):
                 self._said(message, body)
             case ev.SubmitAsked(spec=spec, sizes=sizes, finished=finished):
                 known = Bits(spec.tasks, finished) if finished else Bits(spec.tasks)

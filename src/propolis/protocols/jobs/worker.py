@@ -10,6 +10,7 @@ from propolis.decisions import admission
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message
 from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
+from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.hosted import Hosted
 from propolis.protocols.machine import Action, BodyPart, Event, Mail, TimePassed, WorkDone, WorkFailed
@@ -43,11 +44,11 @@ class Worker:
     def handle(self, event: Event, now: Instant) -> list[Output]:
         """Take one event; return actions and mails."""
         match event:
-            case ev.Connected():
+            case session.Connected():
                 self._connected()
-            case ev.Disconnected(unsent=unsent):
+            case session.Disconnected(unsent=unsent):
                 self._disconnected(unsent, now)
-            case ev.Said(message=message, body=body):
+            case session.Said(message=message, body=body):
                 self._said(message, body)
             case ev.GuestReported(guest=guest, outputs=outputs):
                 self._reported(guest, outputs)
@@ -276,6 +277,7 @@ class Worker:
         what, subject = self._work.pop(ticket, ("", b""))
         if what == "program":
             self._programs.pop(BlobId(subject), False)
+            self._out.append(ev.DropProgram(BlobRef(blob=subject, size=0)))  # the chunks that did come
             for guest in [g for g in self._guests.values() if g.spec.program.blob == subject]:
                 self._kill(guest.id)
                 self._gone(guest.spec, guest.id, code, reason)

@@ -1,7 +1,7 @@
 """All links of one party: routes packets, mails and time, and says in plain notices what became of each peer.
 
-A party sees only: Opened (a fresh session: resynchronise), Heard (a message, once, in order), Suspected, Recovered, and
-Lost (the session is over; what it never took comes back). Bounded: at most `max_peers` links.
+A party sees only: Opened (a fresh session: resynchronise), Heard (a message, once, in order), Suspected, Recovered (from
+suspicion, in the same session) and Lost (the session is over; what it never took comes back). Bounded: at most `max_peers` links.
 """
 
 import heapq
@@ -47,6 +47,10 @@ class Suspected(Notice, frozen=True):
     """Silent for the suspicion time; prefer others, give up nothing yet."""
 
 
+class Recovered(Notice, frozen=True):
+    """Heard again after a suspicion; nothing of the session was lost."""
+
+
 class Lost(Notice, frozen=True):
     """The session is over: the peer is dead or a new incarnation. `unsent` was never taken."""
 
@@ -79,11 +83,6 @@ class Office:
         """Return whether the peer has been silent for the suspicion time."""
         link = self._links.get(peer)
         return link is not None and link.suspected
-
-    def silence(self, peer: NodeId, now: Instant) -> float:
-        """Return the seconds since the peer was last heard."""
-        link = self._links.get(peer)
-        return float("inf") if link is None else now - link.heard
 
     def handle(self, event: Event, now: Instant) -> Step:
         """Take a carrier event or TimePassed."""
@@ -166,11 +165,13 @@ class Office:
         link = self._links.get(event.peer)
         if link is None:
             return [], []
-        was_open = link.mutual
+        was_open, was_suspected = link.mutual, link.suspected
         change, unsent = link.accept(event.packet, now)
         notices: list[Notice] = []
         if change.startswith("reset") and was_open:
             notices.append(Lost(event.peer, tuple(unsent)))
+        elif was_open and was_suspected:
+            notices.append(Recovered(event.peer))
         if change.endswith("open"):
             notices.append(Opened(event.peer))
         ready = [(packet.envelope.message, packet.body) for packet in link.take(event.packet, now)]
