@@ -5,9 +5,10 @@ import time
 
 import pytest
 
+from propolis.adapters.store.sqlite import SqliteStore
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
-from propolis.terms.errors import ConfigError, DataError, InvitationRefused, RequirementUnmet, TaskRaised
+from propolis.terms.errors import ConfigError, DataError, InvitationRefused, RequirementUnmet, StoreFull, TaskRaised
 
 PRIVACY = "trusted-lenders"
 
@@ -167,3 +168,18 @@ def test_bad_input_is_named_before_anything_leaves(local):
             fleet.map(double, [1], privacy="none")
         with pytest.raises(RequirementUnmet, match="does not offer the package torch"):
             fleet.map(double, [1], privacy=PRIVACY, packages=["torch"])
+
+
+def test_a_full_disk_under_the_owner_is_said_and_a_next_try_goes_on(local, monkeypatch):
+    def full(store, writes):
+        raise StoreFull("no space is left")
+
+    with Fleet(local.home) as fleet:
+        job = fleet.submit_map(slow, range(200), privacy=PRIVACY)
+        wait_for(job, 10)
+        with monkeypatch.context() as broken:
+            broken.setattr(SqliteStore, "commit", full)
+            with pytest.raises(StoreFull):
+                job.wait(timeout=20)
+        assert fleet.job(job.id).wait(timeout=60) == "done"
+        assert job.results() == [2 * n for n in range(200)]

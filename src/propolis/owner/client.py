@@ -1,6 +1,7 @@
 """The session of the process that holds the home: the owner party with its driver, post, blobs and vault."""
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
 from propolis.runtime.invitation import Invitation, to_text
 from propolis.runtime.post import Post
-from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable
+from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError
 from propolis.terms.identity import JobId
 from propolis.terms.job import JobState
 
@@ -39,9 +40,19 @@ ANSWER_SECONDS = 10.0
 class Client:
     """One owner's session; all methods belong to the loop's thread."""
 
-    def __init__(self, home: Path, lives: dict[JobId, Live] | None = None) -> None:
-        """`lives` is shared with whoever waits on jobs. Raises ConfigError."""
+    def __init__(
+        self,
+        home: Path,
+        lives: dict[JobId, Live] | None = None,
+        on_failure: Callable[[PropolisError], None] | None = None,
+    ) -> None:
+        """`lives` is shared with whoever waits on jobs; `on_failure` is told when the session ends by itself.
+
+        Raises ConfigError.
+        """
         self._home = home
+        self._on_failure = on_failure or (lambda error: None)
+        self._failure: PropolisError | None = None
         self._fleet = self.fleet_of(home)
         self.live: dict[JobId, Live] = {} if lives is None else lives
         self._owned: dict[JobId, Owned] = {}  # the jobs taken up in this session
@@ -71,7 +82,7 @@ class Client:
         orchestrator = self._fleet.orchestrator
         wires = await open_wires(keys.seed_for_wire(), orchestrator.addresses, ("127.0.0.1:0",), self._nobody)
         party = owner_party(SystemEntropy(), orchestrator, token=bytes.fromhex(self._fleet.token))
-        driver = self._driver = Driver(party, clock=SystemClock(), store=store, tell=self._told)
+        driver = self._driver = Driver(party, clock=SystemClock(), store=store, tell=self._told, failed=self._fail)
         post = self._post = Post(wires, store, driver.post)
         service = BlobService(self._blobs, post.reach, lambda peer, blob: peer == orchestrator.id)
         post.serve_blobs(service.serve)
@@ -87,6 +98,8 @@ class Client:
         except TimeoutError as error:
             where = ", ".join(orchestrator.addresses)
             raise PeerUnreachable(f"the orchestrator at {where} does not answer") from error
+        if self._failure is not None:
+            raise self._failure
         if self._barred is not None:
             raise InvitationRefused(self._barred.reason)
         for owned in self._vault.jobs().values():
@@ -155,11 +168,10 @@ class Client:
 
     async def changed(self, seconds: float) -> None:
         """Return when anything moved, or after `seconds`."""
-        self._changed.clear()
-        try:
-            await asyncio.wait_for(self._changed.wait(), seconds)
-        except TimeoutError:
-            return
+        if self._failure is None:
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), seconds)
 
     async def ask(self, what: str, job: bytes = b"") -> Rows:
         """Ask the orchestrator. Raises PeerUnreachable, ConfigError."""
@@ -177,7 +189,19 @@ class Client:
         fleet = self._fleet.orchestrator
         return to_text(Invitation(fleet=fleet.peer, addresses=fleet.addresses, token=invited.token, role=role))
 
+    def _fail(self, error: PropolisError) -> None:
+        """The driver ended (a full disk, a defect of ours): whoever waits here is told, instead of waiting for ever."""
+        self._failure = error
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(error)
+        self._inside.set()
+        self._changed.set()
+        self._on_failure(error)
+
     def _tell(self, event: Event) -> None:
+        if self._failure is not None:
+            raise self._failure
         if self._driver is None:
             raise PeerUnreachable("the session is closed")
         self._driver.post(event)

@@ -43,6 +43,8 @@ class Sharing:
         self._holder: Holder | None = None
         self._opening = asyncio.Lock()
         self._taking: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._failure: PropolisError | None = None  # what ended our session by itself, until it was told
         self._seconds = 8.0
 
     @property
@@ -57,9 +59,14 @@ class Sharing:
 
     async def close(self) -> None:
         """Disconnect; jobs go on as far as another process sees to them."""
-        if self._taking is not None:
-            self._taking.cancel()
-            await asyncio.gather(self._taking, return_exceptions=True)
+        for task in (self._taking, self._ending):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Give the home back, to another process or to our own next try."""
         if self._holder is not None:
             await self._holder.close()
         if self._session is not None:
@@ -98,16 +105,21 @@ class Sharing:
         return await self._do(lambda session: session.busy())
 
     async def changed(self, seconds: float) -> None:
-        """Return when anything moved, or after `seconds`."""
+        """Return when anything moved, or after `seconds`. Raises what ended the session by itself, once."""
         session = self._session
         if session is None or (isinstance(session, Follower) and session.gone):
             await asyncio.sleep(min(seconds, RETRY_SECONDS))
         else:
             await session.changed(seconds)
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     # -- who holds the home
 
     async def _do(self, call: Callable[[Client | Follower], Awaitable[T]]) -> T:
+        if self._ending is not None:
+            await asyncio.gather(self._ending, return_exceptions=True)  # a session that failed lets the home go first
         for _ in range(HANDOVERS):
             session = await self._current()
             with contextlib.suppress(control.HolderGone):
@@ -141,7 +153,7 @@ class Sharing:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _hold(self) -> Client:
-        client = Client(self._home, self._lives)
+        client = Client(self._home, self._lives, self._failed)
         try:
             await client.open(self._seconds)
             holder = Holder(self._home, client)
@@ -153,6 +165,11 @@ class Sharing:
             raise
         self._holder = holder
         return client
+
+    def _failed(self, error: PropolisError) -> None:
+        """Our session ended by itself: say so to whoever waits here, and let the home go so that a next try starts afresh."""
+        self._failure = error
+        self._ending = asyncio.get_running_loop().create_task(self._let_go())
 
     def _gone(self) -> None:
         """The holder ended: take its place soon, so that what waits here goes on."""

@@ -26,12 +26,20 @@ class Driver:
     """Runs one party until `stop` or a failure. All methods belong to the event loop's thread."""
 
     def __init__(
-        self, party: Machine, *, clock: Clock, store: Store, tell: Callable[[Any], None] | None = None
+        self,
+        party: Machine,
+        *,
+        clock: Clock,
+        store: Store,
+        tell: Callable[[Any], None] | None = None,
+        failed: Callable[[PropolisError], None] | None = None,
     ) -> None:
+        """`tell` hears the party's notes; `failed` is told what ended the driver, for those who do not `join` it."""
         self.party = party
         self._clock = clock
         self._store = store
         self._tell = tell or (lambda note: None)
+        self._failed = failed or (lambda error: None)
         self._handlers: dict[type[Action], Handler] = {}
         self._inbox: deque[Event] = deque()
         self._wake = asyncio.Event()
@@ -83,8 +91,9 @@ class Driver:
                 self._round([])
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception as error:
             log.exception("the driver ends")
+            self._failed(error if isinstance(error, PropolisError) else ProtocolMisuse(repr(error)))
             raise
 
     def _round(self, actions: list[Action]) -> None:
