@@ -38,6 +38,8 @@ def lacking(requirement: Requirement, isolation: Isolation, offer: Offer, proven
     """Return what a guest under `isolation`, lent on the terms of `offer`, lacks of the requirement."""
     unmet = guarantees.unmet(requirement.demands, known.given(isolation, proven))
     reasons = [f"nothing here proves {demand}" for demand in unmet]
+    if unmet and known.date < known.table.date:
+        reasons.append(f"the clock that judges says {known.date}, before the table of guarantees of {known.table.date}")
     return reasons + _off_terms(requirement, offer)
 
 

@@ -1,5 +1,8 @@
 """Levels come from the table: what holds where, what a break or a cap takes away, and what a demand asks beyond a level."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from propolis.decisions import admission, privacy
@@ -120,6 +123,8 @@ def test_what_is_proven_meets_private_and_needs_no_other_signature():
 
 def test_a_clock_before_the_table_credits_no_row_and_forgets_no_break():
     assert guarantees(WALLED, snp(*FIXED), TABLE, "1970-01-01") == {}
+    reasons = admission.lacking(LENDERS, WALLED, Offer(), NOTHING, Known(table=TABLE, date="1970-01-01"))
+    assert "clock that judges says 1970-01-01" in reasons[-1]
     warned = read_table(table_bytes() + ADVISORY.encode())
     assert level(PAIR, table=warned, date="2026-11-30") is Level.NONE
 
@@ -133,7 +138,8 @@ def test_a_clock_before_the_table_credits_no_row_and_forgets_no_break():
         ("rung = 3", "", "a rung is what"),
         ('technology = "sev-snp"\nby = 3', 'technology = "sev-spn"\nby = 3', "no such technology"),
         ("against = [0]", "against = [9]", "against"),
-        ('date = "2022-02-24"', 'date = "yesterday"', "date"),
+        ("[[row]]\n", '[[row]]\ndates = "yesterday"\n', "dates"),
+        ('date = "2026-11-24"', 'date = "yesterday"', "date"),
         ("source =", "sauce =", "unknown field"),
         ("[[row]]", "[row", "table of guarantees"),
     ],
@@ -155,6 +161,14 @@ def test_every_entry_of_the_table_has_a_source_and_a_date_not_after_its_review()
     for entry in (*TABLE.row, *TABLE.broken, *TABLE.cap):
         assert entry.source
         assert entry.date <= TABLE.date
+
+
+def test_the_measured_share_is_of_the_attempts_there_are():
+    suite = (Path(__file__).parents[2] / "attacks" / "test_escape.py").read_text("utf-8")
+    attempts = re.search(r"^ATTEMPTS = \{\n(.*?)^\}", suite, re.DOTALL | re.MULTILINE)
+    count = len(re.findall(r'^    "\w+":', attempts[1], re.MULTILINE))
+    (row,) = [row for row in TABLE.row if row.rung is Rung.NAMESPACES]
+    assert f"{count} of {count} attempts refused" in row.source
 
 
 @pytest.mark.parametrize(
