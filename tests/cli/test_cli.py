@@ -225,6 +225,11 @@ def test_a_lent_computer_joins_with_one_command_and_leaves_with_it(home, tmp_pat
         "lent",
         "--slots",
         "1",
+        "--region",
+        "eu-fr",
+        "--cost",
+        "0",
+        "--i-accept-functions-of-strangers-without-namespaces",
     ]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         process.stdin.write(invitation + "\n")
@@ -232,6 +237,10 @@ def test_a_lent_computer_joins_with_one_command_and_leaves_with_it(home, tmp_pat
         assert "inside the fleet" in process.stdout.readline()
         rows = json.loads(propolis("nodes", "--json", home=home).stdout)
         assert [row["state"] for row in rows if row["report"]["name"] == "lent"] == ["up"]
+        (report,) = [row["report"] for row in rows if row["report"]["name"] == "lent"]
+        assert report["offer"] == {"region": "eu-fr", "cost": 0.0}
+        assert report["functions_from"] == "flat"
+        assert {row["report"]["functions_from"] for row in rows if row["report"]["name"] != "lent"} == {"namespaces"}
         assert invitation not in Path(f"/proc/{process.pid}/cmdline").read_text()
         process.terminate()
         assert process.wait(20) == 0

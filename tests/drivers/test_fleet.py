@@ -3,9 +3,11 @@
 import shutil
 import time
 
+import msgspec
 import pytest
 
 from propolis.adapters.store.sqlite import SqliteStore
+from propolis.decisions.privacy import requirement_for
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
 from propolis.terms.errors import ConfigError, DataError, InvitationRefused, RequirementUnmet, StoreFull, TaskRaised
@@ -164,6 +166,9 @@ def test_bad_input_is_named_before_anything_leaves(local):
             fleet.infer(b"junk", [[1.0]], privacy=PRIVACY)
         with pytest.raises(DataError, match="cannot travel"):
             fleet.map(double, [object()], privacy=PRIVACY)
+        far = msgspec.structs.replace(requirement_for(PRIVACY), region="No Such Place")
+        with pytest.raises(DataError, match="out of bounds"):
+            fleet.map(double, [1], privacy=far)
         with pytest.raises(DataError, match="unknown privacy"):
             fleet.map(double, [1], privacy="none")
         with pytest.raises(RequirementUnmet, match="does not offer the package torch"):

@@ -23,12 +23,14 @@ from propolis.protocols.jobs.dispatcher import Dispatcher
 from propolis.protocols.jobs.submitter import Submitter
 from propolis.protocols.jobs.worker import Worker
 from propolis.protocols.machine import FromStore, Mail, TimePassed, WorkDone
-from propolis.terms.capability import CapabilityReport, Isolation, Rung
+from propolis.runtime.known import known_today
+from propolis.terms.capability import CapabilityReport, Isolation, Offer, Rung
 from propolis.terms.contact import Contact
 from propolis.terms.job import BlobRef, JobSpec, Kind, Receipt
 
 JOB, GUEST = b"j" * 16, b"g" * 16
 SEED = b"n" * 32
+KNOWN = known_today()
 HUB, OWNER, NODE, EVIL = b"h" * 32, b"o" * 32, identity.public_of(SEED), b"e" * 32
 POOL = (JOB, GUEST, OWNER, NODE, EVIL, b"p" * 32)
 BODY = st.lists(st.binary(max_size=20), max_size=6).map(tuple)
@@ -59,7 +61,7 @@ class Hub:
     """A dispatcher with one honest owner and node, and answers to its work."""
 
     def __init__(self):
-        self.machine, self.rows, self.now, self.said = Dispatcher(Zero(), 1), {}, 0.0, []
+        self.machine, self.rows, self.now, self.said = Dispatcher(Zero(), 1, KNOWN), {}, 0.0, []
 
     def tell(self, event):
         self.now += 0.3
@@ -147,7 +149,7 @@ def _finish(hub):
 @given(st.lists(ANYTHING, max_size=25))
 @MANY
 def test_a_worker_outlives_an_orchestrator_that_says_anything(words):
-    worker = Worker(Contact(peer=HUB, addresses=()), REPORT)
+    worker = Worker(Contact(peer=HUB, addresses=()), REPORT, KNOWN)
     worker.handle(session.Connected(), 0.0)
     started = {}
     for message, body in words:
@@ -173,7 +175,7 @@ def test_a_worker_outlives_an_orchestrator_that_says_anything(words):
 @given(st.lists(ANYTHING, max_size=25), st.booleans())
 @MANY
 def test_an_owner_releases_no_key_to_an_orchestrator_that_says_anything(words, honest_receipt):
-    owner = Submitter(Contact(peer=HUB, addresses=()))
+    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN)
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
     if honest_receipt:  # a true receipt under a false signature
@@ -197,7 +199,7 @@ def test_a_receipt_altered_after_it_was_signed_gets_no_key(lie):
     other = {"job": b"x" * 16, "guest_key": b"x" * 32, "node": EVIL, "isolation": Isolation(rung=Rung.BARE)}
     if lie != "none":
         receipt = msgspec.structs.replace(receipt, **{lie: other[lie]})
-    owner = Submitter(Contact(peer=HUB, addresses=()))
+    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN)
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
     wanted = say.GrantWanted(job=JOB, receipt=codec.encode(receipt), signature=signature)
@@ -210,13 +212,43 @@ def test_a_receipt_truly_signed_for_something_else_is_denied(weaker):
     job = b"x" * 16 if weaker == "another job" else JOB
     receipt = codec.encode(Receipt(node=NODE, job=job, guest=GUEST, guest_key=b"k" * 32, isolation=REPORT.isolation))
     spec = SPEC if weaker == "another job" else msgspec.structs.replace(SPEC, requirement=requirement_for("private"))
-    owner = Submitter(Contact(peer=HUB, addresses=()))
+    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN)
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(spec, [20] * 20), 0.0)
     signature = identity.sign(SEED, identity.RECEIPT, receipt)
     (mail,) = owner.handle(session.Said(HUB, say.GrantWanted(job=JOB, receipt=receipt, signature=signature), ()), 1.0)
     assert isinstance(mail.message, say.Denied)
     assert mail.message.reason.startswith("custody.denied: ")
+
+
+@pytest.mark.parametrize("stated", ["", "us", "eu-fr"])
+def test_a_receipt_of_another_region_gets_no_key(stated):
+    receipt = codec.encode(
+        Receipt(
+            node=NODE, job=JOB, guest=GUEST, guest_key=b"k" * 32, isolation=REPORT.isolation, offer=Offer(region=stated)
+        )
+    )
+    here = msgspec.structs.replace(SPEC, requirement=msgspec.structs.replace(SPEC.requirement, region="eu"))
+    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN)
+    owner.handle(session.Connected(), 0.0)
+    owner.handle(ev.SubmitAsked(here, [20] * 20), 0.0)
+    wanted = say.GrantWanted(job=JOB, receipt=receipt, signature=identity.sign(SEED, identity.RECEIPT, receipt))
+    (action,) = owner.handle(session.Said(HUB, wanted, ()), 1.0)
+    if stated == "eu-fr":
+        assert isinstance(action, ev.SealGrant)
+    else:
+        assert "must stay in eu" in action.message.reason
+
+
+def test_a_node_refuses_a_function_its_lender_did_not_accept_whatever_it_is_told():
+    weak = msgspec.structs.replace(REPORT, isolation=Isolation(rung=Rung.FLAT))
+    for report, refused in ((weak, True), (msgspec.structs.replace(weak, functions_from=Rung.FLAT), False)):
+        worker = Worker(Contact(peer=HUB, addresses=()), report, KNOWN)
+        worker.handle(session.Connected(), 0.0)
+        out = worker.handle(session.Said(HUB, say.OpenGuests(spec=SPEC, owner=OWNER, guests=(GUEST,)), ()), 1.0)
+        gone = [o.message for o in out if isinstance(o, Mail) and isinstance(o.message, say.GuestGone)]
+        assert bool(gone) is refused
+        assert not refused or "anybody's code" in gone[0].reason
 
 
 def test_a_node_neither_submits_nor_asks_and_an_owner_resumes_nothing():

@@ -42,7 +42,7 @@ def rows() -> list[Row]:
         _row("system", f"{platform.system()} {platform.release()} {platform.machine()}", "what guests run on"),
         _row("python", platform.python_version(), "what functions run under"),
         _row("cores, memory", f"{machine.cores()}, {machine.total_memory_mb()} MB", "what can be lent"),
-        _row("speed", f"{machine.speed():.0f} units/s", "calibration, for placement"),
+        _row("speed", f"{machine.speed():.1f} GFLOP/s a core", "float32 products, for placement"),
     ]
     if reached is None:
         found.append(
@@ -51,7 +51,7 @@ def rows() -> list[Row]:
     else:
         means = {
             Rung.NAMESPACES: "guests have their own root, PIDs, network; no files, no sockets, no fork. Protects you, the lender",
-            Rung.FLAT: "guests reach no files, sockets or other processes; they see the host's name and mounts",
+            Rung.FLAT: "models run, without files, sockets or other processes; functions only if you accept it: node join --help",
         }[reached.rung]
         lift = "" if reached.rung is Rung.NAMESPACES else "allow unprivileged user namespaces"
         found.append(_row("isolation", f"{reached.rung.name.lower()} (reached by doing)", means, lift))

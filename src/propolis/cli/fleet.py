@@ -21,6 +21,7 @@ from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, running, stop_running, varied
 from propolis.terms.errors import ConfigError
 
+FUNCTIONS = "--i-accept-functions-of-strangers-without-namespaces"
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
 
@@ -40,14 +41,17 @@ def connected(home: Path) -> Iterator[Fleet]:
 @click.option(
     "--listen", multiple=True, help="Address other computers can reach, like 192.168.1.7:0 (default loopback)."
 )
+@click.option(
+    FUNCTIONS, "functions", is_flag=True, help="Run functions also where only Landlock and seccomp hold them."
+)
 @click.option("-d", "--detach", is_flag=True, help="Leave it running in the background; end it with propolis down.")
 @JSON
 @click.pass_obj
-def up(home: Path, count: int, listen: tuple[str, ...], detach: bool, as_json: bool) -> None:
+def up(home: Path, count: int, listen: tuple[str, ...], functions: bool, detach: bool, as_json: bool) -> None:
     """Start a local fleet: one orchestrator and N nodes with different limits."""
     if running(home):
         raise ConfigError(f"a local fleet runs in {home} already; end it with: propolis down")
-    fleet = LocalFleet(home, varied(count), listen)
+    fleet = LocalFleet(home, varied(count), listen, lend=(FUNCTIONS,) if functions else ())
     with console.status(f"starting an orchestrator and {count} nodes", spinner="dots") if not as_json else _quiet():
         fleet.start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -142,6 +146,13 @@ def _limits(command: click.Command) -> click.Command:
         ),
         click.option("--offer", multiple=True, help="A package jobs may import. Nothing is ever installed."),
         click.option("--listen", multiple=True, help="Address to listen on, like 192.168.1.7:0 (default loopback)."),
+        click.option("--region", default="", help="Where this computer stands, coarse to fine, like eu-fr."),
+        click.option("--cost", type=click.FloatRange(0), help="What you ask per guest and hour; 0 lends for nothing."),
+        click.option(
+            FUNCTIONS,
+            is_flag=True,
+            help="Run anybody's Python also where only Landlock and seccomp hold it. Kept until you edit node.json.",
+        ),
     ):
         command = option(command)
     return command
@@ -174,7 +185,9 @@ def _become_node(home: Path, invitation: str, limits: dict[str, object], as_json
         flag = f"--{name.replace('_', '-')}"
         if isinstance(value, tuple):
             command += [word for item in value for word in (flag, str(item))]
-        elif value:
+        elif value is True:
+            command.append(flag)
+        elif value or isinstance(value, float):
             command += [flag, str(value)]
     os.execve(sys.executable, command, {**os.environ, "PROPOLIS_INVITATION": invitation})  # noqa: S606
 

@@ -14,7 +14,7 @@ def nodes_table(rows: list[NodeRow]) -> Table:
     columns = ("NODE", "NAME", "STATE", "BUSY", "SPEED", "MB", "ISOLATION", "PROVEN", "ADDRESS")
     made = table("", columns, [
         (
-            short(row.node), row.report.name, row.state, f"{row.busy}/{row.report.slots}", f"{row.report.speed / 1000:.0f}k",
+            short(row.node), row.report.name, row.state, f"{row.busy}/{row.report.slots}", f"{row.report.speed:.1f}",
             row.report.memory_mb, row.report.isolation.rung.name.lower(), "nothing", row.address,
         )
         for row in rows

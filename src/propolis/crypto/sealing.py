@@ -82,6 +82,11 @@ def open_result(root: bytes, job: JobId, guest: GuestId, index: int, attempt: in
     return _open(_once(root, position), sealed, position, "a result")
 
 
+def sealed_program_size(size: int) -> int:
+    """Return the bytes a program of `size` bytes takes, sealed."""
+    return size + TAG_BYTES * max(1, -(-size // PROGRAM_CHUNK))
+
+
 def seal_program(root: bytes, job: JobId, plain: bytes | memoryview) -> Iterator[bytes]:
     """Yield the program's sealed chunks; the last one is marked as last inside the seal (STREAM, step 2)."""
     view = memoryview(plain)

@@ -1,24 +1,26 @@
 """May this job run on this machine, may this guest have the key? Yes, or every reason why not. Never a weaker yes."""
 
 import re
+from functools import lru_cache
 
 from propolis.decisions import guarantees
-from propolis.terms.capability import CapabilityReport, Isolation, Rung
-from propolis.terms.job import JobSpec
+from propolis.decisions.guarantees import Known, Table
+from propolis.terms.capability import CapabilityReport, Isolation, Offer, Rung
+from propolis.terms.evidence import Proven
+from propolis.terms.job import JobSpec, Kind
 from propolis.terms.requirement import Requirement
 
-MOST_MEMORY_MB = 1_048_576
 _PIN = re.compile(
     r"^\s*([A-Za-z0-9._-]+)\s*((?:==|>=|<=|!=|<|>)\s*[0-9][0-9A-Za-z.]*(?:\s*,\s*(?:==|>=|<=|!=|<|>)\s*[0-9][0-9A-Za-z.]*)*)?\s*$"
 )
 
 
-def never(spec: JobSpec) -> list[str]:
+def never(spec: JobSpec, table: Table) -> list[str]:
     """Return why the job can never run anywhere; empty when it may wait for a machine."""
     reasons = [
         f"no technology known could give {demand}"
         for demand in spec.requirement.demands
-        if guarantees.beyond_reach(demand)
+        if guarantees.beyond_reach(demand, table)
     ]
     reasons += [
         f"{text!r} is not a requirement of the form name or name>=1.2"
@@ -32,19 +34,37 @@ def never(spec: JobSpec) -> list[str]:
     return reasons
 
 
-def lacking(requirement: Requirement, isolation: Isolation) -> list[str]:
-    """Return what a guest under `isolation` lacks of the requirement."""
-    return [
-        f"nothing here proves {demand}"
-        for demand in guarantees.unmet(requirement.demands, guarantees.guarantees(isolation))
-    ]
+def lacking(requirement: Requirement, isolation: Isolation, offer: Offer, proven: Proven, known: Known) -> list[str]:
+    """Return what a guest under `isolation`, lent on the terms of `offer`, lacks of the requirement."""
+    unmet = guarantees.unmet(requirement.demands, known.given(isolation, proven))
+    reasons = [f"nothing here proves {demand}" for demand in unmet]
+    if unmet and known.date < known.table.date:
+        reasons.append(f"the clock that judges says {known.date}, before the table of guarantees of {known.table.date}")
+    return reasons + _off_terms(requirement, offer)
 
 
-def refusals(spec: JobSpec, report: CapabilityReport) -> list[str]:
-    """Return every reason why this machine does not run the job; empty means admitted."""
-    reasons = lacking(spec.requirement, report.isolation)
-    if report.isolation.rung is Rung.BARE and spec.kind not in report.kinds:
-        reasons.append("it offers no isolation")
+def _off_terms(requirement: Requirement, offer: Offer) -> list[str]:
+    """Return which of region, cost and deadline are not met; what is not stated is not met."""
+    reasons: list[str] = []
+    region, most = requirement.region, requirement.cost
+    if region and not f"{offer.region}-".startswith(f"{region}-"):
+        where = f"its lender says {offer.region}" if offer.region else "its lender states no region"
+        reasons.append(f"the job must stay in {region}, {where}")
+    if most is not None and (offer.cost is None or offer.cost > most):
+        price = "states no cost" if offer.cost is None else f"asks {offer.cost:g}"
+        reasons.append(f"the job pays at most {most:g} per guest and hour, its lender {price}")
+    if requirement.deadline is not None:  # no forecast exists yet that a machine could be held to
+        reasons.append(f"the job must end within {requirement.deadline:g} s, and nobody here promises a time")
+    return reasons
+
+
+def refusals(spec: JobSpec, report: CapabilityReport, proven: Proven, known: Known) -> list[str]:
+    """Return every reason why this machine does not run the job; empty means admitted.
+
+    Of the spec it reads kind, needs and requirement, and nothing else: decisions/verdicts.py relies on that.
+    """
+    reasons = lacking(spec.requirement, report.isolation, report.offer, proven, known)
+    reasons += _too_open(spec.kind, report)
     if spec.kind not in report.kinds:
         reasons.append(f"its lender does not offer {spec.kind} jobs")
     if report.slots == 0:
@@ -57,6 +77,16 @@ def refusals(spec: JobSpec, report: CapabilityReport) -> list[str]:
         f"it does not offer the package {text}" for text in spec.needs.packages if not _offers(report.packages, text)
     ]
     return reasons
+
+
+def _too_open(kind: Kind, report: CapabilityReport) -> list[str]:
+    """Return why the machine is not walled enough for this kind of work (docs/adr/0010): a function is anybody's code."""
+    rung = report.isolation.rung
+    wanted = report.functions_from if kind is Kind.FUNCTION else min(report.functions_from, Rung.FLAT)
+    if rung >= wanted:
+        return []
+    what = "a function is anybody's code and runs" if kind is Kind.FUNCTION else "a model runs"
+    return [f"{what} under {wanted.name.lower()} or more here, this machine reaches {rung.name.lower()}"]
 
 
 def satisfies(version: str, clauses: str) -> bool:
@@ -77,12 +107,14 @@ def _offers(packages: tuple[str, ...], wanted: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=1024)
 def _clauses(text: str) -> list[tuple[str, str]]:
     found = re.findall(r"(==|>=|<=|!=|<|>)\s*([0-9][0-9A-Za-z.]*)", text)
     rest = re.sub(r"(==|>=|<=|!=|<|>)\s*[0-9][0-9A-Za-z.]*|[\s,]", "", text)
     return [] if rest else found
 
 
+@lru_cache(maxsize=1024)
 def _numbers(version: str) -> tuple[int, ...]:
     numbers = [int(part) for part in re.findall(r"\d+", version.split("+", maxsplit=1)[0])]
     while numbers and numbers[-1] == 0:

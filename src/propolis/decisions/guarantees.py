@@ -1,54 +1,187 @@
-"""What a placement really guarantees, and what nothing known ever could. Pure: (what is proven, isolation) -> guarantees.
+"""What a placement really guarantees, and what nothing known ever could: a pure function of a table and of what is proven.
 
-In this release no attestation exists, so nothing is proven: guarantees come from cryptography between owner and guest
-(against the network and the orchestrator) and from the sandbox (against co-tenants). The sandbox protects the lender and
-the neighbours; it gives NOTHING against the machine's owner, who has root.
+The table is data (data/guarantees.toml), handed in as bytes by the assemblies. Its rows hold under one condition each:
+`bits` is cryptography between owner and guest and holds everywhere; `refused` is measured isolation and holds from a rung
+on; `claims` is hardware and holds only where all of them are proven. A known break takes rows away, a cap bounds all.
 """
 
-from propolis.terms.capability import Isolation, Rung
-from propolis.terms.requirement import Adversary, Asset, Demand, Guarantee, Guarantees, Level
+from typing import Annotated, Literal
 
-_SEALED = Guarantee(
-    level=Level.PROOF,
-    because="sealed by the owner to a key made inside the guest (HPKE X25519, AES-256-GCM): the path sees ciphertext",
+import msgspec
+
+from propolis.terms.capability import Isolation, Rung
+from propolis.terms.errors import ConfigError
+from propolis.terms.evidence import Proven
+from propolis.terms.requirement import (
+    Adversary,
+    Asset,
+    Claim,
+    Day,
+    Demand,
+    Empirical,
+    Guarantee,
+    Guarantees,
+    Hardware,
+    Level,
+    Proof,
+    Strength,
 )
 
+MOST_REMEMBERED = 1024
 
-def guarantees(isolation: Isolation) -> Guarantees:
-    """Return what a guest under `isolation`, on a machine that proved nothing, gives."""
-    given: Guarantees = {
-        (Asset.DATA_IN_USE, Adversary.NETWORK): _SEALED,
-        (Asset.MODEL, Adversary.NETWORK): _SEALED,
-        (Asset.KEYS, Adversary.NETWORK): _SEALED,
-        (Asset.RESULT_INTEGRITY, Adversary.NETWORK): _SEALED,
-    }
-    if isolation.rung >= Rung.FLAT:
-        walled = Guarantee(
-            level=Level.EMPIRICAL,
-            because=f"sandbox rung {isolation.rung.name.lower()}, reached by doing; shares the kernel with its neighbours",
-        )
-        for asset in (Asset.DATA_IN_USE, Asset.MODEL, Asset.KEYS):
-            given[asset, Adversary.CO_TENANT] = walled
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
+Assets = Annotated[tuple[Asset, ...], msgspec.Meta(max_length=5)]
+Against = Annotated[tuple[Adversary, ...], msgspec.Meta(min_length=1, max_length=6)]
+Claims = Annotated[tuple[Claim, ...], msgspec.Meta(max_length=16)]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every entry says: why, who says so, since when."""
+
+    because: Text
+    source: Text
+    date: Day
+
+
+class Row(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A technology gives this strength to each asset against each adversary listed. One of bits, refused, claims."""
+
+    technology: Claim
+    assets: Assets
+    against: Against
+    bits: Annotated[float, msgspec.Meta(gt=0, le=4096)] | None = None
+    refused: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    rung: Rung = Rung.BARE  # `refused` holds from this rung on
+    claims: Claims = ()
+
+    @property
+    def strength(self) -> Strength:
+        """The strength given."""
+        if self.claims:
+            return Hardware(claims=self.claims)
+        return Proof(bits=self.bits) if self.bits else Empirical(value=self.refused or 0.0, date=self.date)
+
+
+class Broken(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """From adversary `by` on, the technology gives nothing to `assets` (none named: all), unless a proven claim fixes it."""
+
+    technology: Claim
+    by: Adversary
+    assets: Assets = ()
+    unless: Claims = ()
+
+
+class Cap(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Nothing known gives these assets more than `most` against these adversaries."""
+
+    assets: Assets
+    against: Against
+    most: Literal["none", "empirical", "hardware"]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that is known, as of `date`."""
+
+    date: Day
+    row: Annotated[tuple[Row, ...], msgspec.Meta(max_length=1000)] = ()
+    broken: Annotated[tuple[Broken, ...], msgspec.Meta(max_length=1000)] = ()
+    cap: Annotated[tuple[Cap, ...], msgspec.Meta(max_length=1000)] = ()
+
+
+class Known:
+    """What verdicts rest on beside the machine: the table, and the day it is read on. Remembers what follows."""
+
+    __slots__ = ("_given", "date", "table")
+
+    def __init__(self, *, table: Table, date: Day) -> None:
+        self.table = table
+        self.date = date
+        self._given: dict[tuple[Isolation, Proven], Guarantees] = {}
+
+    def given(self, isolation: Isolation, proven: Proven) -> Guarantees:
+        """Return `guarantees` for the pair; not to be changed."""
+        found = self._given.get((isolation, proven))
+        if found is None:
+            if len(self._given) >= MOST_REMEMBERED:
+                self._given.clear()
+            found = self._given[isolation, proven] = guarantees(isolation, proven, self.table, self.date)
+        return found
+
+
+def read_table(data: bytes) -> Table:
+    """Return the table in TOML bytes. Raises ConfigError: a table that is not understood credits nothing and hides nothing."""
+    try:
+        table = msgspec.toml.decode(data, type=Table)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ConfigError(f"the table of guarantees: {error}") from error
+    known = {row.technology for row in table.row}
+    for row in table.row:
+        if (row.bits is not None) + (row.refused is not None) + bool(row.claims) != 1:
+            raise ConfigError(f"the table of guarantees: {row.technology} needs one of bits, refused, claims")
+        if (row.refused is not None) != (row.rung > Rung.BARE):
+            raise ConfigError(f"the table of guarantees: {row.technology}: a rung is what `refused` was measured on")
+    for broken in table.broken:
+        if broken.technology not in known:  # a misspelt advisory must not pass for one that is heeded
+            raise ConfigError(
+                f"the table of guarantees: {broken.technology} is broken, but there is no such technology"
+            )
+    return table
+
+
+def guarantees(isolation: Isolation, proven: Proven, table: Table, date: Day) -> Guarantees:
+    """Return what a guest under `isolation` gives on `date`, on a machine of which `proven` is proven."""
+    given: dict[tuple[Asset, Adversary], tuple[Guarantee, ...]] = {}
+    for row in table.row:
+        shown = _shown(row.technology, proven, date)
+        if row.date > date or not _holds(
+            row, isolation, shown
+        ):  # a row from the future: our clock is wrong, trust less
+            continue
+        gives = Guarantee(strength=row.strength, because=row.because)
+        for asset in row.assets:
+            for adversary in row.against:
+                pair = asset, adversary
+                if gives.level <= most(pair, table) and not _is_broken(row.technology, pair, shown, table):
+                    given[pair] = (*given.get(pair, ()), gives)
     return given
 
 
-_NEVER: dict[tuple[Asset, Adversary], Level] = {
-    # The most that any technology known to this house can give; above it a job can never run (facts: guarantees table).
-    (Asset.DATA_IN_USE, Adversary.LABORATORY): Level.NONE,
-    (Asset.KEYS, Adversary.LABORATORY): Level.NONE,
-    (Asset.STORED_DATA, Adversary.LABORATORY): Level.EMPIRICAL,
-    (Asset.MODEL, Adversary.LABORATORY): Level.NONE,
-    (Asset.RESULT_INTEGRITY, Adversary.LABORATORY): Level.EMPIRICAL,
-}
+def most(pair: tuple[Asset, Adversary], table: Table) -> Level:
+    """Return the most that any technology we know could give."""
+    caps = [Level[cap.most.upper()] for cap in table.cap if pair[0] in cap.assets and pair[1] in cap.against]
+    return min(caps, default=Level.PROOF)
 
 
-def beyond_reach(demand: Demand) -> bool:
+def beyond_reach(demand: Demand, table: Table) -> bool:
     """Return whether no technology we know could ever meet the demand."""
-    cap = _NEVER.get((demand.asset, demand.adversary), Level.PROOF)
-    return demand.level > cap
+    return demand.level > most((demand.asset, demand.adversary), table)
 
 
 def unmet(demands: tuple[Demand, ...], given: Guarantees) -> list[Demand]:
-    """Return the demands that `given` does not meet; a missing pair is none."""
-    nothing = Guarantee(level=Level.NONE, because="nothing")
-    return [d for d in demands if given.get((d.asset, d.adversary), nothing).level < d.level]
+    """Return the demands that `given` does not meet."""
+    return [demand for demand in demands if not demand.met_by(given)]
+
+
+def _shown(technology: str, proven: Proven, date: Day) -> frozenset[str]:
+    """Return what is proven of a technology and has not expired."""
+    return frozenset(
+        claim for each in proven if each.technology == technology and each.until >= date for claim in each.claims
+    )
+
+
+def _holds(row: Row, isolation: Isolation, shown: frozenset[str]) -> bool:
+    if row.claims:
+        return shown.issuperset(row.claims)
+    return row.refused is None or isolation.rung >= row.rung
+
+
+def _is_broken(technology: str, pair: tuple[Asset, Adversary], shown: frozenset[str], table: Table) -> bool:
+    """Return whether a known break reaches; advisories count whatever our clock says."""
+    asset, adversary = pair
+    return any(
+        broken.technology == technology
+        and adversary >= broken.by
+        and (not broken.assets or asset in broken.assets)
+        and not (broken.unless and shown.issuperset(broken.unless))
+        for broken in table.broken
+    )

@@ -1,17 +1,18 @@
 """Placement as formulate -> solve -> check: facts become a Problem, a solver answers, the answer is checked before use.
 
-What is allowed is decided here, by admission alone, and folded into the problem's mask; a solver can only choose among
-allowed pairs, and `check` refuses an answer that steps outside.
+What is allowed is decided by admission alone, remembered in verdicts.py, and folded into the problem's mask; a solver can
+only choose among allowed pairs, and `check` refuses an answer that steps outside.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
 
-from propolis.decisions import admission
+from propolis.decisions.verdicts import Verdicts
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.errors import SolutionRejected
+from propolis.terms.evidence import Proven
 from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import JobSpec
 from propolis.terms.placement import Placement, Problem
@@ -22,6 +23,7 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     node: NodeId
     report: CapabilityReport
+    proven: Proven
     free: int
     survival: float
 
@@ -34,20 +36,20 @@ class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
     barred: frozenset[NodeId]
 
 
-Admits = Callable[[JobSpec, CapabilityReport], bool]
-
-
-def formulate(jobs: Sequence[JobFacts], nodes: Sequence[NodeFacts], admits: Admits | None = None) -> Problem:
-    """Return the problem. `admits` may cache admission verdicts; it defaults to asking admission every time."""
-    verdict = admits or (lambda spec, report: not admission.refusals(spec, report))
+def formulate(jobs: Sequence[JobFacts], nodes: Sequence[NodeFacts], verdicts: Verdicts) -> Problem:
+    """Return the problem; what is allowed is what admission admits, on nodes with room that the job may use now."""
+    machines = verdicts.ids([(n.report, n.proven) for n in nodes])
+    column = {n.node: place for place, n in enumerate(nodes)}
+    free = np.array([n.free for n in nodes], dtype=np.int64)
     allowed = np.zeros((len(jobs), len(nodes)), dtype=np.bool_)
     for row, job in enumerate(jobs):
-        allowed[row] = [n.free > 0 and n.node not in job.barred and verdict(job.spec, n.report) for n in nodes]
+        allowed[row] = (verdicts.row(job.spec, machines) == 0) & (free > 0)
+        allowed[row, [column[node] for node in job.barred if node in column]] = False
     return Problem(
         jobs=tuple(JobId(job.spec.id) for job in jobs),
         nodes=tuple(n.node for n in nodes),
         wanted=np.array([job.wanted for job in jobs], dtype=np.int64),
-        free=np.array([n.free for n in nodes], dtype=np.int64),
+        free=free,
         speed=np.array([n.report.speed for n in nodes], dtype=np.float64),
         survival=np.array([n.survival for n in nodes], dtype=np.float64),
         allowed=allowed,

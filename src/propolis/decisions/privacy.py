@@ -8,21 +8,25 @@ ever chosen for an owner.
 from collections.abc import Mapping
 
 from propolis.terms.errors import DataError
-from propolis.terms.requirement import Adversary, Asset, Demand, Level, Requirement
+from propolis.terms.requirement import Adversary, Asset, Demand, Empirical, Hardware, Proof, Requirement, Strength
 
 DEFAULT = "private"
 
 
-def _against(level: Level, asset: Asset, *adversaries: Adversary) -> tuple[Demand, ...]:
-    return tuple(Demand(asset=asset, adversary=adversary, level=level) for adversary in adversaries)
+PROOF, HARDWARE, EMPIRICAL = Proof(), Hardware(), Empirical()
+"""128 bits; attested hardware, whichever claims the table asks for; every attack tried was refused."""
+
+
+def _against(least: Strength, asset: Asset, *adversaries: Adversary) -> tuple[Demand, ...]:
+    return tuple(Demand(asset=asset, adversary=adversary, least=least) for adversary in adversaries)
 
 
 _CARRIED = (
-    *_against(Level.PROOF, Asset.DATA_IN_USE, Adversary.NETWORK),
-    *_against(Level.PROOF, Asset.MODEL, Adversary.NETWORK),
-    *_against(Level.PROOF, Asset.KEYS, Adversary.NETWORK),
-    *_against(Level.EMPIRICAL, Asset.DATA_IN_USE, Adversary.CO_TENANT),
-    *_against(Level.EMPIRICAL, Asset.MODEL, Adversary.CO_TENANT),
+    *_against(PROOF, Asset.DATA_IN_USE, Adversary.NETWORK),
+    *_against(PROOF, Asset.MODEL, Adversary.NETWORK),
+    *_against(PROOF, Asset.KEYS, Adversary.NETWORK),
+    *_against(EMPIRICAL, Asset.DATA_IN_USE, Adversary.CO_TENANT),
+    *_against(EMPIRICAL, Asset.MODEL, Adversary.CO_TENANT),
 )
 
 KEYWORDS: Mapping[str, tuple[str, tuple[Demand, ...]]] = {
@@ -30,17 +34,17 @@ KEYWORDS: Mapping[str, tuple[str, tuple[Demand, ...]]] = {
         "nobody but you: not the network, not the orchestrator, not the machine's owner",
         (
             *_CARRIED,
-            *_against(Level.HARDWARE, Asset.DATA_IN_USE, Adversary.MALWARE, Adversary.LENDER),
-            *_against(Level.HARDWARE, Asset.MODEL, Adversary.MALWARE, Adversary.LENDER),
+            *_against(HARDWARE, Asset.DATA_IN_USE, Adversary.MALWARE, Adversary.LENDER),
+            *_against(HARDWARE, Asset.MODEL, Adversary.MALWARE, Adversary.LENDER),
         ),
     ),
     "measured": (
         "runs only where the machine proves the software it booted; its owner could still look",
-        (*_CARRIED, *_against(Level.HARDWARE, Asset.RESULT_INTEGRITY, Adversary.MALWARE)),
+        (*_CARRIED, *_against(HARDWARE, Asset.RESULT_INTEGRITY, Adversary.MALWARE)),
     ),
     "stored": (
         "what the machine keeps on disk is safe from a thief; its owner could still look",
-        (*_CARRIED, *_against(Level.HARDWARE, Asset.STORED_DATA, Adversary.CHEAP_PHYSICAL)),
+        (*_CARRIED, *_against(HARDWARE, Asset.STORED_DATA, Adversary.CHEAP_PHYSICAL)),
     ),
     "trusted-lenders": (
         "hidden from the network, the orchestrator and other jobs; the owner of a machine that runs it could look",

@@ -19,11 +19,10 @@ from propolis.messages.program import Program
 from propolis.terms.capability import Isolation
 from propolis.terms.errors import MalformedMessage, PropolisError, SealBroken
 from propolis.terms.identity import GuestId, JobId
-from propolis.terms.job import Kind
+from propolis.terms.job import MAX_PROGRAM_BYTES, Kind
 
 FLUSH_SECONDS = 0.04
 READ_BYTES = 1024 * 1024
-MAX_PROGRAM = 2 * 1024 * 1024 * 1024
 
 Lock = Callable[[], None]
 LimitMemory = Callable[[int], None]
@@ -92,7 +91,7 @@ class GuestLoop:
         self._write(frames.frame(frames.Tag.GRANTED))
 
     def _piece(self, payload: bytes) -> None:
-        if sum(map(len, self._pieces)) + len(payload) > MAX_PROGRAM:
+        if sum(map(len, self._pieces)) + len(payload) > MAX_PROGRAM_BYTES:
             raise MalformedMessage("the program is over the bound")
         self._pieces.append(payload)
 
@@ -110,8 +109,8 @@ class GuestLoop:
         if self._order.kind is Kind.INFERENCE and self._lock is not None:
             self._lock()  # fixed model, all in memory: nothing new may be opened or executed from here on
             self._isolation = _locked(self._isolation)
-        born = frames.Born(key=b"", isolation=self._isolation)
-        self._write(frames.frame(frames.Tag.LOADED, codec.encode(born)))
+        loaded = frames.Loaded(isolation=self._isolation)
+        self._write(frames.frame(frames.Tag.LOADED, codec.encode(loaded)))
 
     # -- tasks
 

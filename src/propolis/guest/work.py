@@ -13,9 +13,6 @@ from propolis.messages import codec, values
 from propolis.messages.program import Program
 from propolis.terms.job import Kind
 
-PRINTED_KEPT = 64 * 1024
-ERROR_KEPT = 8 * 1024
-
 Compute = Callable[[Any], Any]
 
 
@@ -90,7 +87,7 @@ class Printed(io.TextIOBase):
 
     def __init__(self) -> None:
         self._parts: list[str] = []
-        self._room = PRINTED_KEPT
+        self._room = values.MAX_PRINTED
 
     def write(self, text: str) -> int:
         """Keep what fits."""
@@ -129,4 +126,4 @@ def failed(error: BaseException) -> Compute:
 def _story(error: BaseException) -> str:
     lines = traceback.format_exception(type(error), error, error.__traceback__)
     shown = [line for line in lines if "propolis/guest/" not in line]
-    return "".join(shown)[-ERROR_KEPT:].encode("utf-8", "replace").decode()
+    return "".join(shown)[-values.MAX_ERROR :].encode("utf-8", "replace").decode()

@@ -31,7 +31,7 @@ Counter = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """What the link needs to know of a packet; `message` is None in a beat or a bare acknowledgement."""
 
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
     epoch: Counter  # the sender's incarnation towards this peer
     seen: Counter  # the peer's incarnation as the sender knows it, 0 = none
     seq: Counter  # 1, 2, 3... within (epoch, seen); 0 = not sequenced

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Annotated
 
 import msgspec
 
 from propolis.messages import codec
+from propolis.messages.jobs import Attempt, Code, Id16, Id32, Indices, Reason
 from propolis.terms.capability import Isolation
 from propolis.terms.errors import MalformedMessage
-from propolis.terms.job import Kind
+from propolis.terms.job import MAX_MEMORY_MB, Kind
 
 MAX_FRAME = 64 * 1024 * 1024
 PIECE = 1024 * 1024
+MOST_MS = 1e9  # of one task: eleven days
 
 
 class Tag(IntEnum):
@@ -32,35 +35,43 @@ class Tag(IntEnum):
 class Order(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """Who the guest serves and its limits."""
 
-    job: bytes
-    guest: bytes
+    job: Id16
+    guest: Id16
     kind: Kind
-    memory_mb: int
+    memory_mb: Annotated[int, msgspec.Meta(ge=0, le=MAX_MEMORY_MB)]
 
 
 class Born(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """The guest's ephemeral public key and the isolation it runs under."""
 
-    key: bytes
+    key: Id32
+    isolation: Isolation
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """The isolation the guest computes under, now that its program is in."""
+
     isolation: Isolation
 
 
 class Broken(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """A typed complaint: code and text, never a byte of what did not open. `index`, `attempt` of the task, or -1."""
 
-    code: str
-    reason: str
-    index: int = -1
-    attempt: int = -1
+    code: Code
+    reason: Reason
+    index: Annotated[int, msgspec.Meta(ge=-1, le=1_000_000)] = -1
+    attempt: Annotated[int, msgspec.Meta(ge=-1, le=2**62)] = -1
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """The head of TASKS and RESULTS; the body is the concatenation of `sizes` bytes."""
 
-    indices: tuple[int, ...]
-    attempts: tuple[int, ...]
-    sizes: tuple[int, ...]
-    milliseconds: tuple[float, ...] = ()
+    indices: Indices
+    attempts: Annotated[tuple[Attempt, ...], msgspec.Meta(max_length=4096)]
+    sizes: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=MAX_FRAME)], ...], msgspec.Meta(max_length=4096)]
+    milliseconds: Annotated[
+        tuple[Annotated[float, msgspec.Meta(ge=0, le=MOST_MS)], ...], msgspec.Meta(max_length=4096)
+    ] = ()
 
 
 _TAGS = frozenset(Tag)
@@ -81,7 +92,7 @@ def open_batch(payload: bytes) -> tuple[Batch, list[memoryview]]:
     """Return head and bodies. Raises MalformedMessage."""
     length = int.from_bytes(payload[:4], "big")
     batch: Batch = codec.decode(payload[4 : 4 + length], Batch)
-    if not len(batch.indices) == len(batch.attempts) == len(batch.sizes) or any(size < 0 for size in batch.sizes):
+    if not len(batch.indices) == len(batch.attempts) == len(batch.sizes):
         raise MalformedMessage("a batch that does not agree with itself")
     view, start, bodies = memoryview(payload), 4 + length, []
     for size in batch.sizes:

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import msgspec
 
-from propolis.terms.capability import CapabilityReport
+from propolis.terms.capability import CapabilityReport, Text
 from propolis.terms.contact import Contact
-from propolis.terms.job import BlobRef, JobSpec, JobState
+from propolis.terms.job import MAX_TASKS, BlobRef, JobSpec, JobState, Kind
 
 Id16 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 Id32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
@@ -15,6 +15,14 @@ Attempt = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Code = Annotated[str, msgspec.Meta(max_length=60)]
 Reason = Annotated[str, msgspec.Meta(max_length=1000)]
 Indices = Annotated[tuple[Index, ...], msgspec.Meta(max_length=4096)]
+Ticket = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # the asker's own number of a question
+Tasks = Annotated[int, msgspec.Meta(ge=0, le=MAX_TASKS)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]  # of guests, nodes, rows
+
+MAX_ROWS = 1000
+MAX_REASONS = 16
+MAX_EVENTS = 200
+MAX_BATCH_MS = 1e13  # 4096 tasks of what one may tell (messages/guest.py)
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
@@ -77,7 +85,7 @@ class Stop(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_f
 class Ask(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="ask"):
     """A question: "nodes", "jobs", or "explain" with a job."""
 
-    request: int
+    request: Ticket
     what: Annotated[str, msgspec.Meta(max_length=20)]
     job: Annotated[bytes, msgspec.Meta(max_length=16)] = b""
 
@@ -136,10 +144,10 @@ class Progress(_Record, frozen=True, kw_only=True, array_like=True, forbid_unkno
 
     job: Id16
     state: JobState
-    finished: int
-    running: int
-    guests: int
-    nodes: int
+    finished: Tasks
+    running: Tasks
+    guests: Count
+    nodes: Count
     reason: Reason = ""
 
 
@@ -147,15 +155,15 @@ class JobRow(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown
     """One line of `propolis jobs`."""
 
     job: Id16
-    name: str
-    kind: str
+    name: Annotated[str, msgspec.Meta(max_length=100)]
+    kind: Kind
     state: JobState
-    privacy: str
-    tasks: int
-    finished: int
-    failed: int
+    privacy: Annotated[str, msgspec.Meta(max_length=40)]
+    tasks: Tasks
+    finished: Tasks
+    failed: Tasks
     reason: Reason
-    age: float  # seconds since accepted, on the orchestrator's clock
+    age: Annotated[float, msgspec.Meta(ge=0, le=1e12)]  # seconds since accepted, on the orchestrator's clock
 
 
 class NodeRow(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
@@ -163,34 +171,34 @@ class NodeRow(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknow
 
     node: Id32
     report: CapabilityReport
-    state: str  # "up", "suspect", "down"
-    busy: int
-    address: str
+    state: Annotated[str, msgspec.Meta(max_length=20)]  # "up", "suspect", "down"
+    busy: Count
+    address: Annotated[str, msgspec.Meta(max_length=200)]
 
 
 class Verdict(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """Why one node does or does not run a job."""
 
     node: Id32
-    name: str
+    name: Text
     admitted: bool
-    reasons: tuple[Reason, ...]
+    reasons: Annotated[tuple[Reason, ...], msgspec.Meta(max_length=MAX_REASONS)]
 
 
 class Rows(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """What an Answer carries in its body, encoded."""
 
-    jobs: tuple[JobRow, ...] = ()
-    nodes: tuple[NodeRow, ...] = ()
-    verdicts: tuple[Verdict, ...] = ()
-    events: tuple[Reason, ...] = ()
+    jobs: Annotated[tuple[JobRow, ...], msgspec.Meta(max_length=MAX_ROWS)] = ()
+    nodes: Annotated[tuple[NodeRow, ...], msgspec.Meta(max_length=MAX_ROWS)] = ()
+    verdicts: Annotated[tuple[Verdict, ...], msgspec.Meta(max_length=MAX_ROWS)] = ()
+    events: Annotated[tuple[Reason, ...], msgspec.Meta(max_length=MAX_EVENTS)] = ()
 
 
 class Answer(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="answer"):
     """The answer to an Ask; body: one encoded Rows. Lists are cut at 1,000 rows, `total` says of how many."""
 
-    request: int
-    total: int = 0
+    request: Ticket
+    total: Count = 0
     reason: Reason = ""
 
 
@@ -284,7 +292,9 @@ class TasksEnded(_Record, frozen=True, kw_only=True, array_like=True, forbid_unk
     guest: Id16
     indices: Indices
     attempts: Annotated[tuple[Attempt, ...], msgspec.Meta(max_length=4096)]
-    milliseconds: float  # compute time of the whole batch, as the guest tells it
+    milliseconds: Annotated[
+        float, msgspec.Meta(ge=0, le=MAX_BATCH_MS)
+    ]  # compute time of the whole batch, as the guest tells it
 
 
 class HasProgram(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="has-program"):

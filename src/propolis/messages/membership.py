@@ -58,13 +58,13 @@ class AskInvite(
     """An owner asks for a fresh invitation. Only operators (the first owner) are answered with one."""
 
     role: Role
-    request: int
+    request: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Invited(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="invited"):
     """A fresh single-use token; `token` is empty when refused."""
 
-    request: int
+    request: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     token: Annotated[bytes, msgspec.Meta(max_length=64)]
     reason: Reason = ""
 

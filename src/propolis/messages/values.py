@@ -5,21 +5,24 @@ text. Tuples arrive as lists, numpy scalars as arrays of shape (). No object eve
 """
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
 from propolis.terms.errors import DataError, MalformedMessage
+from propolis.terms.job import MAX_TASK_BYTES
 
 _ARRAY = 1
 _KINDS = frozenset("biufcSU")
 MAX_DIMENSIONS = 32
+MAX_ERROR = 8 * 1024  # letters kept of a traceback
+MAX_PRINTED = 64 * 1024  # letters kept of what a task prints
 
 
 class _ArrayHead(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    dtype: str
-    shape: tuple[int, ...]
+    dtype: Annotated[str, msgspec.Meta(max_length=12)]
+    shape: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=2**40)], ...], msgspec.Meta(max_length=MAX_DIMENSIONS)]
 
 
 def _hook(value: Any) -> Any:
@@ -85,9 +88,9 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
-    """What is inside a sealed result: the encoded value, or the error's text; and what the task printed (64 kB kept)."""
+    """What is inside a sealed result: the encoded value, or the error's text; and what the task printed."""
 
     ok: bool
-    value: bytes = b""
-    error: str = ""
-    printed: str = ""
+    value: Annotated[bytes, msgspec.Meta(max_length=MAX_TASK_BYTES)] = b""
+    error: Annotated[str, msgspec.Meta(max_length=MAX_ERROR)] = ""
+    printed: Annotated[str, msgspec.Meta(max_length=MAX_PRINTED)] = ""

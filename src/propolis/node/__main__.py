@@ -17,6 +17,7 @@ from propolis.ports.executor import Executor
 from propolis.runtime import config, invitation
 from propolis.terms.errors import PropolisError
 
+FUNCTIONS = "--i-accept-functions-of-strangers-without-namespaces"
 BARE = "--i-accept-that-jobs-run-unconfined-on-this-machine"
 
 
@@ -32,6 +33,9 @@ def main() -> int:
     parser.add_argument("--memory-mb", type=int, default=0)
     parser.add_argument("--offer", action="append", default=[], help="a package jobs may import; again for more")
     parser.add_argument("--listen", action="append", default=[])
+    parser.add_argument("--region", default="", help="where this machine stands, coarse to fine, like eu-fr")
+    parser.add_argument("--cost", type=float, default=None, help="asked per guest and hour; 0 lends it for nothing")
+    parser.add_argument(FUNCTIONS, dest="functions", action="store_true")
     parser.add_argument(BARE, dest="bare", action="store_true")
     parser.add_argument("--say", default="", help="what to print once inside, instead of a JSON line")
     parser.add_argument("--log", default="WARNING")
@@ -62,6 +66,9 @@ def _settings(options: argparse.Namespace) -> config.NodeFile:
         packages=tuple(dict.fromkeys((*known.packages, *options.offer))),
         kinds=known.kinds,
         listen=tuple(options.listen) or known.listen,
+        functions_without_namespaces=options.functions or known.functions_without_namespaces,
+        region=options.region or known.region,
+        cost=known.cost if options.cost is None else options.cost,
     )
     config.write(options.home / "node.json", settings)
     return settings

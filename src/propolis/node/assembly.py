@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from propolis.adapters.blobs.files import FileBlobs
+from propolis.adapters.executor.bare import BareExecutor
 from propolis.adapters.executor.sandbox import SandboxExecutor
 from propolis.adapters.keyhome.file import FileKeyHome
 from propolis.adapters.store.sqlite import SqliteStore
@@ -24,8 +25,9 @@ from propolis.runtime import config
 from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
 from propolis.runtime.invitation import Invitation
+from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
-from propolis.terms.capability import CapabilityReport
+from propolis.terms.capability import CapabilityReport, Offer, Rung
 from propolis.terms.errors import ConfigError, InvitationRefused
 from propolis.terms.identity import BlobId, NodeId
 from propolis.terms.job import Needs
@@ -50,6 +52,7 @@ class Node:
         self._home = home
         self._executor = executor
         self._settings = settings
+        self._functions_from = _functions_from(executor, settings)
         fleet = config.read(home / "fleet.json", config.FleetFile)
         if fleet is None:
             raise ConfigError(f"{home} belongs to no fleet; join one: propolis node join INVITATION")
@@ -70,6 +73,8 @@ class Node:
             isolation=isolation,
             packages=settings.packages,
             kinds=settings.kinds,
+            functions_from=self._functions_from,
+            offer=Offer(region=settings.region, cost=settings.cost),
         )
         keys = FileKeyHome(self._home / "identity")
         store = SqliteStore(self._home / "state.db")
@@ -78,6 +83,7 @@ class Node:
             SystemEntropy(),
             self._fleet.orchestrator,
             self.report,
+            known_today(),
             token=bytes.fromhex(self._fleet.token),
             addresses=tuple(address for wire in wires for address in wire.addresses),
         )
@@ -87,7 +93,7 @@ class Node:
         post = Post(wires, store, driver.post)
         service = BlobService(blobs, post.reach, lambda peer, blob: (peer, blob) in self._expected)
         post.serve_blobs(service.serve, visitors=True)
-        hosting = Hosting(self._executor, keys, service, driver.post)
+        hosting = Hosting(self._executor, keys, self.report.offer, service, driver.post)
         for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
             driver.on(kind, do)
         driver.on(ev.FetchProgram, lambda work: service.fetch(work.program, work.holders))
@@ -137,6 +143,13 @@ class Node:
         await self.inside.wait()
         if self.barred is not None:
             raise InvitationRefused(self.barred.reason)
+
+
+def _functions_from(executor: Executor, settings: config.NodeFile) -> Rung:
+    """Return the weakest rung the lender accepts for strangers' code; who chose the bare executor by name accepts all."""
+    if isinstance(executor, BareExecutor):
+        return Rung.BARE
+    return Rung.FLAT if settings.functions_without_namespaces else Rung.NAMESPACES
 
 
 def sandboxed(settings: config.NodeFile) -> SandboxExecutor:

@@ -12,6 +12,7 @@ from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import Event
 from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
+from propolis.terms.capability import Offer
 from propolis.terms.errors import Crashed, PropolisError
 from propolis.terms.identity import GuestId
 from propolis.terms.job import Receipt
@@ -20,9 +21,12 @@ from propolis.terms.job import Receipt
 class Hosting:
     """Guests by id."""
 
-    def __init__(self, executor: Executor, keys: KeyHome, blobs: BlobService, post: Callable[[Event], None]) -> None:
+    def __init__(
+        self, executor: Executor, keys: KeyHome, offer: Offer, blobs: BlobService, post: Callable[[Event], None]
+    ) -> None:
         self._executor = executor
         self._keys = keys
+        self._offer = offer
         self._blobs = blobs
         self._post = post
         self._guests: dict[GuestId, tuple[Guest, int]] = {}
@@ -47,7 +51,12 @@ class Hosting:
         guest = await self._executor.start(order)
         self._guests[GuestId(order.guest)] = (guest, order.slot)
         receipt = Receipt(
-            node=self._keys.identity, job=order.job, guest=order.guest, guest_key=guest.key, isolation=guest.isolation
+            node=self._keys.identity,
+            job=order.job,
+            guest=order.guest,
+            guest_key=guest.key,
+            isolation=guest.isolation,
+            offer=self._offer,
         )
         data = codec.encode(receipt)
         return ev.Started(data, self._keys.sign(identity.RECEIPT, data))

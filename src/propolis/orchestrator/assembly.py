@@ -26,6 +26,7 @@ from propolis.runtime import config
 from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
 from propolis.runtime.invitation import Invitation, to_text
+from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
 from propolis.terms.placement import Placement
 
@@ -111,7 +112,7 @@ class Orchestrator:
 
 def _restored(store: Store, clock: SystemClock) -> OrchestratorParty:
     boot = int.from_bytes(store.get(META, BOOT) or b"", "big") + 1
-    party = OrchestratorParty(SystemEntropy(), boot)
+    party = OrchestratorParty(SystemEntropy(), boot, known_today())
     restore(
         party,
         ((table, key, value) for table in (MEMBERS, INVITES) for key, value in store.scan(table)),

@@ -29,10 +29,11 @@ from propolis.runtime import config
 from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
 from propolis.runtime.invitation import Invitation, to_text
+from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
-from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError
+from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError, TooLarge
 from propolis.terms.identity import JobId
-from propolis.terms.job import JobState
+from propolis.terms.job import MAX_PROGRAM_BYTES, JobState
 
 ANSWER_SECONDS = 10.0
 
@@ -81,7 +82,7 @@ class Client:
         self._blobs = FileBlobs(self._home / "blobs")
         orchestrator = self._fleet.orchestrator
         wires = await open_wires(keys.seed_for_wire(), orchestrator.addresses, ("127.0.0.1:0",), self._nobody)
-        party = owner_party(SystemEntropy(), orchestrator, token=bytes.fromhex(self._fleet.token))
+        party = owner_party(SystemEntropy(), orchestrator, known_today(), token=bytes.fromhex(self._fleet.token))
         driver = self._driver = Driver(party, clock=SystemClock(), store=store, tell=self._told, failed=self._fail)
         post = self._post = Post(wires, store, driver.post)
         service = BlobService(self._blobs, post.reach, lambda peer, blob: peer == orchestrator.id)
@@ -126,7 +127,10 @@ class Client:
         if job in self._vault.jobs():
             return await self.reopen(job)
         secret = self._vault.fresh_secret()
-        ref = self._blobs.put(sealing.seal_program(sealing.program_root(secret, job), job, codec.encode(draft.program)))
+        plain = codec.encode(draft.program)
+        if sealing.sealed_program_size(len(plain)) > MAX_PROGRAM_BYTES:
+            raise TooLarge(f"the program takes {len(plain) >> 20} MiB; at most {MAX_PROGRAM_BYTES >> 20} MiB, sealed")
+        ref = self._blobs.put(sealing.seal_program(sealing.program_root(secret, job), job, plain))
         spec = msgspec.structs.replace(draft.spec, program=ref)
         owned = Owned(spec=spec, secret=secret, bare_array=draft.bare_array, born=time.time())
         sizes = self._vault.add(owned, inputs)

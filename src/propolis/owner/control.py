@@ -10,20 +10,23 @@ import socket
 import struct
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from propolis.messages import codec
-from propolis.messages.jobs import Progress, Refused, Rows, TaskResult
+from propolis.messages.jobs import Code, Id16, Progress, Reason, Refused, Rows, TaskResult, Ticket
 from propolis.messages.membership import Role
 from propolis.messages.values import Outcome
 from propolis.owner.live import Draft
-from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable
-from propolis.terms.job import JobSpec
+from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable, TooLarge
+from propolis.terms.job import MAX_PROGRAM_BYTES, MAX_TASK_BYTES, JobSpec
 
 SOCKET = "control"
 LOCK = "holder.lock"
+MAX_RECORD = MAX_PROGRAM_BYTES + 1024 * 1024  # a submission with its program and nothing else of size
+MAX_ITEMS = 4096  # inputs or results in one record
+MAX_JOBS = 65_536  # of one home in one answer
 MAX_PATH = 100  # sockaddr_un holds 108 bytes
 
 
@@ -34,14 +37,14 @@ class HolderGone(PeerUnreachable):
 class Request(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_field="type"):
     """What a follower asks; `ticket` comes back with the reply."""
 
-    ticket: int
+    ticket: Ticket
 
 
 class AskOrchestrator(Request, frozen=True, tag="ask"):
     """A question for the orchestrator."""
 
-    what: str
-    job: bytes = b""
+    what: Annotated[str, msgspec.Meta(max_length=20)]
+    job: Annotated[bytes, msgspec.Meta(max_length=16)] = b""
 
 
 class AskInvitation(Request, frozen=True, tag="invite"):
@@ -61,13 +64,15 @@ class AskBusy(Request, frozen=True, tag="busy"):
 class OpenJob(Request, frozen=True, tag="open"):
     """Follow a job: Opened, Arrived and Moved come from now on."""
 
-    job: bytes
+    job: Id16
 
 
 class AddInputs(Request, frozen=True, tag="inputs"):
     """A part of the inputs of the job that SubmitJob with the same ticket completes; not replied to."""
 
-    items: tuple[bytes, ...]
+    items: Annotated[
+        tuple[Annotated[bytes, msgspec.Meta(max_length=MAX_TASK_BYTES)], ...], msgspec.Meta(max_length=MAX_ITEMS)
+    ]
 
 
 class SubmitJob(Request, frozen=True, tag="submit"):
@@ -79,18 +84,18 @@ class SubmitJob(Request, frozen=True, tag="submit"):
 class StopJob(Request, frozen=True, tag="stop"):
     """A job's end."""
 
-    job: bytes
+    job: Id16
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_field="type", tag="reply"):
     """The answer to one request; `code` names the error, if it is one."""
 
-    ticket: int
-    code: str = ""
-    reason: str = ""
+    ticket: Ticket
+    code: Code = ""
+    reason: Reason = ""
     rows: Rows | None = None
-    text: str = ""
-    jobs: tuple[bytes, ...] = ()
+    text: Annotated[str, msgspec.Meta(max_length=16_384)] = ""
+    jobs: Annotated[tuple[Id16, ...], msgspec.Meta(max_length=MAX_JOBS)] = ()
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_field="type", tag="opened"):
@@ -103,7 +108,7 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_fie
 class Moved(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_field="type", tag="moved"):
     """Where a followed job stands."""
 
-    job: bytes
+    job: Id16
     progress: Progress | None
     refused: Refused | None
 
@@ -111,8 +116,8 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_fiel
 class Arrived(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_field="type", tag="arrived"):
     """Opened results of a followed job."""
 
-    job: bytes
-    results: tuple[tuple[TaskResult, Outcome | None], ...]
+    job: Id16
+    results: Annotated[tuple[tuple[TaskResult, Outcome | None], ...], msgspec.Meta(max_length=MAX_ITEMS)]
 
 
 FromFollower = AskOrchestrator | AskInvitation | AskJobs | AskBusy | OpenJob | AddInputs | SubmitJob | StopJob
@@ -122,8 +127,10 @@ FromHolder = Reply | Opened | Moved | Arrived
 async def read(reader: asyncio.StreamReader, kind: Any) -> Any:
     """Return the next record. Raises HolderGone at the end, MalformedMessage."""
     try:
-        head = await reader.readexactly(4)
-        data = await reader.readexactly(int.from_bytes(head, "big"))
+        size = int.from_bytes(await reader.readexactly(4), "big")
+        if size > MAX_RECORD:
+            raise MalformedMessage(f"a record of {size} bytes is over the bound")
+        data = await reader.readexactly(size)
     except (asyncio.IncompleteReadError, ConnectionError) as error:
         raise HolderGone("the process at the other end of the control socket ended") from error
     return codec.decode(data, kind)
@@ -132,8 +139,8 @@ async def read(reader: asyncio.StreamReader, kind: Any) -> Any:
 async def write(writer: asyncio.StreamWriter, record: object) -> None:
     """Send a record. Raises HolderGone."""
     data = codec.encode(record)
-    if len(data) > 0xFFFFFFFF:
-        raise MalformedMessage("a record over 4 GiB does not travel")
+    if len(data) > MAX_RECORD:
+        raise TooLarge(f"a record of {len(data)} bytes does not travel")
     try:
         writer.write(len(data).to_bytes(4, "big") + data)
         await writer.drain()

@@ -77,7 +77,7 @@ class Follower:
         for number, item in enumerate(inputs, 1):
             batch.append(item)
             size += len(item)
-            if size > PART_BYTES or number == len(inputs):
+            if size > PART_BYTES or len(batch) == control.MAX_ITEMS or number == len(inputs):
                 await self._send(control.AddInputs(ticket=ticket, items=tuple(batch)))
                 batch, size = [], 0
         await self._reply(control.SubmitJob(ticket=ticket, draft=draft))

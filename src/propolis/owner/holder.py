@@ -98,7 +98,7 @@ class _Talk:
         try:
             reply = await self._do(request)
         except PropolisError as error:
-            reply = control.Reply(ticket=request.ticket, code=error.code, reason=str(error))
+            reply = control.Reply(ticket=request.ticket, code=error.code, reason=str(error)[:900])
         with contextlib.suppress(WireError):
             await self._send(reply)
 
@@ -110,7 +110,7 @@ class _Talk:
             case control.AskInvitation(role=role):
                 return control.Reply(ticket=ticket, text=await session.invite(role))
             case control.AskJobs():
-                return control.Reply(ticket=ticket, jobs=tuple(await session.jobs()))
+                return control.Reply(ticket=ticket, jobs=tuple(await session.jobs())[-control.MAX_JOBS :])
             case control.AskBusy():
                 return control.Reply(ticket=ticket, text="busy" if await session.busy() else "")
             case control.StopJob(job=job):

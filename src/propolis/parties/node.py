@@ -1,5 +1,6 @@
 """A node: its session with the orchestrator and the guests it runs. Built the same way for real and in the simulator."""
 
+from propolis.decisions.guarantees import Known
 from propolis.messages.membership import Role
 from propolis.parties.member import MemberParty
 from propolis.ports.world import Entropy
@@ -14,6 +15,7 @@ def node_party(
     entropy: Entropy,
     orchestrator: Contact,
     report: CapabilityReport,
+    known: Known,
     *,
     token: bytes = b"",
     addresses: tuple[str, ...] = (),
@@ -22,4 +24,4 @@ def node_party(
     """Return a node. `token` is the invitation's while it has not joined yet; `addresses` where its peers can dial it."""
     member = Member(orchestrator, Role.NODE, token, report)
     member.addresses = addresses
-    return MemberParty(entropy, member, Worker(orchestrator, report), link)
+    return MemberParty(entropy, member, Worker(orchestrator, report, known), link)

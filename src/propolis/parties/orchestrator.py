@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from propolis.decisions.guarantees import Known
 from propolis.messages.membership import AskInvite, Invited, Join, Rejoin, Role
 from propolis.ports.store import Put
 from propolis.ports.world import Entropy
@@ -34,11 +35,17 @@ class OrchestratorParty:
     """Office + Registrar + Dispatcher."""
 
     def __init__(
-        self, entropy: Entropy, boot: int, *, link: LinkConfig | None = None, jobs: DispatcherConfig | None = None
+        self,
+        entropy: Entropy,
+        boot: int,
+        known: Known,
+        *,
+        link: LinkConfig | None = None,
+        jobs: DispatcherConfig | None = None,
     ) -> None:
         self.office = Office(entropy, link)
         self.registrar = Registrar(entropy)
-        self.dispatcher = Dispatcher(entropy, boot, jobs)
+        self.dispatcher = Dispatcher(entropy, boot, known, jobs)
         self._boot = boot
         self._roles: dict[NodeId, Role] = {}
         self._observed: dict[NodeId, str] = {}

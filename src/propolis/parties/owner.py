@@ -1,5 +1,6 @@
 """An owner's client: its session with the orchestrator and the jobs it submitted."""
 
+from propolis.decisions.guarantees import Known
 from propolis.messages.membership import AskInvite, Role
 from propolis.parties.member import MemberParty
 from propolis.ports.world import Entropy
@@ -29,7 +30,7 @@ class OwnerParty(MemberParty):
 
 
 def owner_party(
-    entropy: Entropy, orchestrator: Contact, *, token: bytes = b"", link: LinkConfig | None = None
+    entropy: Entropy, orchestrator: Contact, known: Known, *, token: bytes = b"", link: LinkConfig | None = None
 ) -> OwnerParty:
     """Return an owner. `token` is the invitation's while it has not joined yet."""
-    return OwnerParty(entropy, Member(orchestrator, Role.OWNER, token, None), Submitter(orchestrator), link)
+    return OwnerParty(entropy, Member(orchestrator, Role.OWNER, token, None), Submitter(orchestrator, known), link)

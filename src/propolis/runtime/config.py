@@ -10,6 +10,7 @@ import msgspec
 
 from propolis.terms.contact import Contact
 from propolis.terms.errors import ConfigError
+from propolis.terms.requirement import Region
 
 
 class OneLine(logging.Formatter):
@@ -57,6 +58,9 @@ class NodeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     packages: tuple[str, ...] = ("numpy", "onnxruntime")
     kinds: tuple[str, ...] = ("inference", "function")
     listen: tuple[str, ...] = ("127.0.0.1:0",)
+    functions_without_namespaces: bool = False  # docs/adr/0010-functions-need-namespaces.md
+    region: Region = ""
+    cost: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
 
 
 class OrchestratorFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,7 +84,11 @@ def read(path: Path, kind: type[T]) -> T | None:
 
 
 def write(path: Path, record: T) -> None:
-    """Replace a JSON file at once. Raises ConfigError."""
+    """Replace a JSON file at once. Raises ConfigError, also for what could not be read again."""
+    try:
+        msgspec.convert(msgspec.to_builtins(record), type=type(record))
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path.name}: {error}") from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         beside = path.with_name(f".{path.name}.{os.getpid()}")

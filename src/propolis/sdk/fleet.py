@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from propolis.decisions import admission, privacy
-from propolis.messages import values
+from propolis.messages import codec, values
 from propolis.messages.jobs import JobRow, NodeRow, Verdict
 from propolis.messages.membership import Role
 from propolis.messages.program import Program
@@ -22,9 +22,10 @@ from propolis.owner import keeper
 from propolis.owner.live import Draft
 from propolis.owner.sharing import Sharing
 from propolis.runtime import config, invitation
+from propolis.runtime.known import known_today
 from propolis.sdk import models, source, tables
 from propolis.sdk.job import Job
-from propolis.terms.errors import ConfigError, DataError, RequirementUnmet
+from propolis.terms.errors import ConfigError, DataError, MalformedMessage, RequirementUnmet
 from propolis.terms.identity import JOB_ID_BYTES, JobId
 from propolis.terms.job import MAX_TASK_BYTES, MAX_TASKS, BlobRef, JobSpec, Kind, Needs
 from propolis.terms.requirement import Requirement
@@ -195,7 +196,11 @@ class Fleet:
             requirement=privacy.requirement_for(wanted),
             needs=needs,
         )
-        reasons = admission.never(spec)
+        try:
+            codec.decode(codec.encode(spec), JobSpec)
+        except MalformedMessage as error:
+            raise DataError(f"what this job asks for is out of bounds: {error}") from error
+        reasons = admission.never(spec, known_today().table)
         if reasons:
             raise RequirementUnmet(f"this job can never run: {'; '.join(reasons)}")
         draft = Draft(spec=spec, program=program, bare_array=bare_array)

@@ -42,10 +42,13 @@ def varied(count: int) -> list[NodeLimits]:
 class LocalFleet:
     """Processes of a local fleet. Use as a context, or `start` and `stop`."""
 
-    def __init__(self, home: Path, nodes: Sequence[NodeLimits], listen: Sequence[str] = ()) -> None:
-        """`listen`: where other computers can reach the orchestrator; loopback, or where it was, if empty."""
+    def __init__(
+        self, home: Path, nodes: Sequence[NodeLimits], listen: Sequence[str] = (), *, lend: Sequence[str] = ()
+    ) -> None:
+        """`listen`: where other computers can reach the orchestrator; empty: loopback, or as before. `lend`: nodes' options."""
         self.home = home
         self.listen = tuple(listen)
+        self.lend = tuple(lend)
         self.limits = list(nodes)
         self.orchestrator: subprocess.Popen[str] | None = None
         self.nodes: dict[str, subprocess.Popen[str]] = {}
@@ -99,7 +102,7 @@ class LocalFleet:
 
     def _launch_node(self, limit: NodeLimits, invitation: str) -> None:
         words = ["propolis.node", "--home", str(self.home / limit.name), "--name", limit.name]
-        words += ["--slots", str(limit.slots), "--memory-mb", str(limit.memory_mb)]
+        words += ["--slots", str(limit.slots), "--memory-mb", str(limit.memory_mb), *self.lend]
         self.nodes[limit.name] = self._launch(words, limit.name, {"PROPOLIS_INVITATION": invitation})
 
     def _launch(

@@ -1,4 +1,5 @@
-"""Machines as they are: speeds log-normal as measured for volunteer hosts (mu 1.267, sigma 0.986, GFLOPS), limits varied."""
+"""Machines as they are: speeds log-normal as measured for volunteer hosts (mu 1.267, sigma 0.986,
+in GFLOP/s as everywhere), limits varied."""
 
 import random
 

@@ -1,6 +1,6 @@
 """A declared run of the job protocol: so many nodes, so much loss, so many kills; returns what happened as one record.
 
-The answers to work are a cost model: compute time from a task's size in reference units and the machine's drawn speed.
+The answers to work are a cost model: compute time from a task's size in GFLOP and the machine's drawn speed in GFLOP/s.
 Seals are not computed here; their correctness is tested where they are. Everything else is the real parties' doing.
 """
 
@@ -11,6 +11,7 @@ import msgspec
 
 from propolis.adapters.solver.greedy import GreedySolver
 from propolis.crypto import identity
+from propolis.decisions.guarantees import Known, read_table
 from propolis.decisions.privacy import requirement_for
 from propolis.messages import codec
 from propolis.messages.membership import Role
@@ -23,6 +24,7 @@ from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS, task_key
 from propolis.protocols.link.link import LinkConfig
 from propolis.protocols.machine import Action, WorkDone
 from propolis.protocols.membership.registrar import INVITES, MEMBERS
+from propolis.runtime.known import table_bytes
 from propolis.simulator.kernel import Kernel
 from propolis.simulator.network import LinkModel, Network
 from propolis.simulator.population import device
@@ -33,18 +35,20 @@ from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import BlobRef, JobSpec, Kind, Needs, Receipt
 from propolis.terms.time import Instant
 
+TABLE = read_table(table_bytes())
+KNOWN = Known(table=TABLE, date=TABLE.date)  # virtual time has no calendar: the day of the table
 LINK = LinkConfig(resend=1.5)
 GUEST_SECONDS = 0.2
 FETCH_SECONDS = 0.5
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run. `units` = work of one task; `kills` nodes die at random moments, `returns` of them come back."""
+    """What to run. `gflop` = 10**9 operations, work of one task; `kills` nodes die at random moments, `returns` come back."""
 
     seed: int = 1
     nodes: int = 1000
     tasks: int = 20_000
-    units: float = 4.0
+    gflop: float = 4.0
     loss: float = 0.02
     kills: int = 50
     returns: int = 25
@@ -103,9 +107,9 @@ class _Run:
             token, writes = hub.registrar.invite(Role.NODE)
             kernel.commit(self.hub, writes)
             report = self.devices[name]
-            kernel.add(name, node_party(kernel.dice(name), self.contact, report, token=token, link=LINK))
+            kernel.add(name, node_party(kernel.dice(name), self.contact, report, KNOWN, token=token, link=LINK))
         token, _ = hub.registrar.invite(Role.OWNER, operator=True)
-        kernel.add(self.owner, owner_party(kernel.dice(self.owner), self.contact, token=token, link=LINK))
+        kernel.add(self.owner, owner_party(kernel.dice(self.owner), self.contact, KNOWN, token=token, link=LINK))
         rows = kernel.stores[self.owner]
         for index in range(s.tasks):
             rows[INPUTS, task_key(self.job, index)] = b"sealed"
@@ -124,7 +128,7 @@ class _Run:
 
     def _boot_hub(self) -> OrchestratorParty:
         self.boots += 1
-        party = OrchestratorParty(self.kernel.dice(self.hub), self.boots, link=LINK)
+        party = OrchestratorParty(self.kernel.dice(self.hub), self.boots, KNOWN, link=LINK)
         rows = sorted(self.kernel.stores.get(self.hub, {}).items())
 
         def table(wanted: str) -> list[tuple[bytes, bytes]]:
@@ -172,7 +176,7 @@ class _Run:
 
     def _compute(self, kernel: Kernel, name: NodeId, guest: bytes, inputs: tuple[TaskInput, ...]) -> None:
         """One guest computes in order, at its machine's speed."""
-        each = self.s.units / self.devices[name].speed
+        each = self.s.gflop / self.devices[name].speed
         start = max(kernel.now, self.busy.get(guest, 0.0))
         self.attempts += len(inputs)
         self.busy[guest] = start + each * len(inputs)
@@ -210,7 +214,7 @@ class _Run:
         elif what == "return":
             kernel.network.heal(victim)
             if victim not in kernel.parties:
-                party = node_party(kernel.dice(victim), self.contact, self.devices[victim], link=LINK)
+                party = node_party(kernel.dice(victim), self.contact, self.devices[victim], KNOWN, link=LINK)
                 kernel.add(victim, party)
         elif what == "hub":
             kernel.kill(self.hub)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import msgspec
 
+from propolis.terms.requirement import Region
+
 Text = Annotated[str, msgspec.Meta(max_length=200)]
 Short = Annotated[str, msgspec.Meta(max_length=100)]
 MOST_MB = 2**40
@@ -33,6 +35,17 @@ class Isolation(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forb
     notes: Annotated[tuple[Text, ...], msgspec.Meta(max_length=8)] = ()
 
 
+Gflops = Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
+"""Speed of one slot: 10**9 floating-point operations per second of float32 matrix products on one core; 0 = unknown."""
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """A lender's terms, its own word. What is not stated meets no floor that asks for it. `cost` per guest and hour."""
+
+    region: Region = ""
+    cost: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
+
+
 class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """One machine's offer, as its agent tells it."""
 
@@ -42,11 +55,11 @@ class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     python: Text  # "3.11"
     slots: Annotated[int, msgspec.Meta(ge=0, le=4096)]  # guests at the same time
     memory_mb: Annotated[int, msgspec.Meta(ge=0, le=MOST_MB)]  # offered to one guest
-    speed: Annotated[
-        float, msgspec.Meta(ge=0.0, le=1e12)
-    ]  # calibration: reference work units per second and slot; 0 = unknown
+    speed: Gflops
     isolation: Isolation
     packages: Annotated[
         tuple[Short, ...], msgspec.Meta(max_length=256)
     ] = ()  # "numpy==2.4.6": what a guest can import here
     kinds: Annotated[tuple[Short, ...], msgspec.Meta(max_length=8)] = ("inference", "function")
+    functions_from: Rung = Rung.NAMESPACES  # the weakest rung under which its lender runs strangers' code
+    offer: Offer = Offer()

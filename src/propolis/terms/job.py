@@ -5,13 +5,14 @@ from typing import Annotated
 
 import msgspec
 
-from propolis.terms.capability import Isolation
+from propolis.terms.capability import Isolation, Offer
 from propolis.terms.identity import BlobId, GuestId, JobId, NodeId
 from propolis.terms.requirement import Requirement
 
 MAX_TASKS = 1_000_000
+MAX_MEMORY_MB = 1_048_576
 MAX_TASK_BYTES = 8 * 1024 * 1024  # ciphertext of one task's input or result
-MAX_PROGRAM_BYTES = 4 * 1024 * 1024 * 1024
+MAX_PROGRAM_BYTES = 2 * 1024 * 1024 * 1024  # ciphertext of a program; also the most an ONNX model can have (protobuf)
 
 
 class Kind(StrEnum):
@@ -33,12 +34,16 @@ class BlobRef(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid
         return BlobId(self.blob)
 
 
+Packages = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=100)], ...], msgspec.Meta(max_length=64)]
+"""Like "numpy>=2": what a guest can import."""
+
+
 class Needs(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """What one guest of the job needs. Matched against what the lender offers; nothing is installed for it."""
 
-    memory_mb: Annotated[int, msgspec.Meta(ge=64, le=1_048_576)] = 1024
+    memory_mb: Annotated[int, msgspec.Meta(ge=64, le=MAX_MEMORY_MB)] = 1024
     task_seconds: Annotated[float, msgspec.Meta(gt=0, le=86_400)] = 60.0
-    packages: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=100)], ...], msgspec.Meta(max_length=64)] = ()
+    packages: Packages = ()
     python: Annotated[str, msgspec.Meta(max_length=20)] = ""  # "" = any; ">=3.11" style otherwise
 
 
@@ -81,6 +86,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid
     guest: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
     guest_key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]  # X25519, made inside the guest
     isolation: Isolation
+    offer: Offer = Offer()  # the lender's terms, signed
 
     @property
     def node_id(self) -> NodeId:

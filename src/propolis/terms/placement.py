@@ -22,7 +22,7 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     nodes: tuple[NodeId, ...]
     wanted: Ints  # (J,) guests each job can still use
     free: Ints  # (N,) slots free on each node
-    speed: Floats  # (N,) reference units per second and slot
+    speed: Floats  # (N,) 10**9 float32 operations per second and slot (terms/capability.py: Gflops)
     survival: Floats  # (N,) chance to stay for the job's horizon, 0 to 1
     allowed: Mask  # (J, N)
 

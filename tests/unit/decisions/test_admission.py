@@ -5,12 +5,15 @@ import pytest
 
 from propolis.adapters.solver.greedy import GreedySolver
 from propolis.decisions import admission, placement, privacy
-from propolis.decisions.guarantees import guarantees
+from propolis.runtime.known import known_today
 from propolis.terms.capability import CapabilityReport, Isolation, Rung
 from propolis.terms.errors import DataError, SolutionRejected
+from propolis.terms.evidence import NOTHING
 from propolis.terms.job import BlobRef, JobSpec, Kind, Needs
 from propolis.terms.placement import Placement, Problem
-from propolis.terms.requirement import Adversary, Asset, Demand, Level, Requirement
+from propolis.terms.requirement import Adversary, Asset, Demand, Level, Proof, Requirement
+
+KNOWN = known_today()
 
 
 def report(**kw):
@@ -21,9 +24,13 @@ def report(**kw):
     return CapabilityReport(**{**base, **kw})
 
 
-def spec(word="trusted-lenders", **needs):
+def refusals(spec, report):
+    return admission.refusals(spec, report, NOTHING, KNOWN)
+
+
+def spec(word="trusted-lenders", *, kind=Kind.FUNCTION, **needs):
     return JobSpec(
-        job=b"j" * 16, name="t", kind=Kind.FUNCTION, tasks=1, program=BlobRef(blob=b"b" * 32, size=1),
+        job=b"j" * 16, name="t", kind=kind, tasks=1, program=BlobRef(blob=b"b" * 32, size=1),
         requirement=privacy.requirement_for(word), needs=Needs(**needs),
     )  # fmt: skip
 
@@ -45,13 +52,13 @@ def spec(word="trusted-lenders", **needs):
     ],
 )
 def test_refusals(changes, needs, reason):
-    reasons = admission.refusals(spec(**needs), report(**changes))
+    reasons = refusals(spec(**needs), report(**changes))
     assert (reasons == []) if reason is None else any(reason in text for text in reasons)
 
 
 @pytest.mark.parametrize("word", ["private", "measured", "stored"])
 def test_what_demands_proof_is_refused_where_nothing_is_proven(word):
-    assert admission.refusals(spec(word), report())
+    assert refusals(spec(word), report())
 
 
 def test_the_default_keeps_the_lender_out():
@@ -64,20 +71,36 @@ def test_an_unknown_word_is_refused_with_the_known_ones():
         privacy.requirement_for("secret")
 
 
-def test_the_sandbox_gives_nothing_against_the_lender():
-    given = guarantees(Isolation(rung=Rung.NAMESPACES))
-    assert not [pair for pair in given if pair[1] >= Adversary.MALWARE]
+@pytest.mark.parametrize(
+    ("kind", "rung", "accepts", "reason"),
+    [
+        (Kind.FUNCTION, Rung.NAMESPACES, Rung.NAMESPACES, None),
+        (Kind.FUNCTION, Rung.FLAT, Rung.NAMESPACES, "anybody's code and runs under namespaces or more here"),
+        (Kind.FUNCTION, Rung.FLAT, Rung.FLAT, None),
+        (Kind.FUNCTION, Rung.BARE, Rung.FLAT, "under flat or more"),
+        (Kind.INFERENCE, Rung.FLAT, Rung.NAMESPACES, None),
+        (Kind.INFERENCE, Rung.BARE, Rung.NAMESPACES, "a model runs under flat"),
+        (Kind.INFERENCE, Rung.BARE, Rung.BARE, None),
+        (Kind.FUNCTION, Rung.BARE, Rung.BARE, None),
+    ],
+)
+def test_anybodys_code_needs_namespaces_unless_its_lender_accepts_less(kind, rung, accepts, reason):
+    job = spec(kind=kind)
+    reasons = refusals(job, report(isolation=Isolation(rung=rung), functions_from=accepts))
+    walls = [text for text in reasons if "or more here" in text]
+    assert (walls == []) if reason is None else reason in walls[0]
+    assert rung is Rung.BARE or reasons == walls, "nothing else is in the way"
 
 
 def test_a_demand_beyond_all_technology_can_never_run():
     never = Requirement(
-        keyword="x", demands=(Demand(asset=Asset.DATA_IN_USE, adversary=Adversary.LABORATORY, level=Level.PROOF),)
+        keyword="x", demands=(Demand(asset=Asset.DATA_IN_USE, adversary=Adversary.LABORATORY, least=Proof()),)
     )
     job = JobSpec(
         job=b"j" * 16, name="t", kind=Kind.FUNCTION, tasks=1, program=BlobRef(blob=b"b" * 32, size=1), requirement=never
     )
-    assert "no technology" in admission.never(job)[0]
-    assert admission.never(spec("private")) == []
+    assert "no technology" in admission.never(job, KNOWN.table)[0]
+    assert admission.never(spec("private"), KNOWN.table) == []
 
 
 def test_an_empty_requirement_is_refused():
@@ -85,12 +108,12 @@ def test_an_empty_requirement_is_refused():
         job=b"j" * 16, name="t", kind=Kind.FUNCTION, tasks=1, program=BlobRef(blob=b"b" * 32, size=1),
         requirement=Requirement(keyword="x", demands=()),
     )  # fmt: skip
-    assert admission.never(empty)
+    assert admission.never(empty, KNOWN.table)
 
 
 @pytest.mark.parametrize("text", ["numpy; import os", "../x", "numpy @ file", ""])
 def test_requirements_that_are_no_names_can_never_run(text):
-    assert admission.never(spec(packages=(text,)))
+    assert admission.never(spec(packages=(text,)), KNOWN.table)
 
 
 def problem(wanted, free, allowed=None, speed=None):

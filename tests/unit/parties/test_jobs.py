@@ -10,6 +10,7 @@ from propolis.parties.node import node_party
 from propolis.parties.orchestrator import OrchestratorParty, restore
 from propolis.parties.owner import owner_party
 from propolis.protocols.jobs import events as ev
+from propolis.runtime.known import known_today
 from propolis.terms.capability import CapabilityReport, Isolation, Rung
 from propolis.terms.contact import Contact
 from propolis.terms.job import BlobRef, JobSpec, JobState, Kind
@@ -18,6 +19,7 @@ ORCH = identity.public_of(b"o" * 32)
 OWNER = identity.public_of(b"w" * 32)
 HUB = Contact(peer=ORCH, addresses=("mem",))
 JOB = b"j" * 16
+KNOWN = known_today()
 
 
 def report(name="n", slots=2, rung=Rung.NAMESPACES):
@@ -35,7 +37,7 @@ def spec(tasks=50, privacy="trusted-lenders"):
 
 
 def boot(pump, number=1):
-    party = OrchestratorParty(Chance(number), number)
+    party = OrchestratorParty(Chance(number), number, KNOWN)
     rows = pump.stores.get(ORCH, {})
     pick = lambda table: [(k, v) for (t, k), v in sorted(rows.items()) if t == table]  # noqa: E731
     restore(
@@ -60,10 +62,10 @@ def fleet(nodes=3, tasks=50, privacy="trusted-lenders"):
         token, writes = hub.registrar.invite(Role.NODE)
         pump.act(ORCH, [__import__("propolis.protocols.machine", fromlist=["Persist"]).Persist(writes)])
         pump.seeds[name], pump.isolation[name] = seed, report().isolation
-        pump.add(name, node_party(Chance(100 + n), HUB, report(f"n{n}"), token=token))
+        pump.add(name, node_party(Chance(100 + n), HUB, report(f"n{n}"), KNOWN, token=token))
         names.append(name)
     token, _ = hub.registrar.invite(Role.OWNER, operator=True)
-    pump.add(OWNER, owner_party(Chance(7), HUB, token=token))
+    pump.add(OWNER, owner_party(Chance(7), HUB, KNOWN, token=token))
     submit(pump, tasks, privacy)
     return pump, names
 
@@ -132,7 +134,7 @@ def test_owner_closed_and_reopened():
     pump.kill(OWNER)
     pump.run(pump.now + 10)
     seen = len(pump.results)
-    party = owner_party(Chance(8), HUB)
+    party = owner_party(Chance(8), HUB, KNOWN)
     pump.add(OWNER, party)
     from propolis.protocols.jobs.bits import Bits
 

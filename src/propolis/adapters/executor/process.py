@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 from propolis.adapters.executor.pipes import GuestPipes
 from propolis.messages import codec
@@ -17,6 +18,7 @@ LOAD_SECONDS = 60.0
 GRACE = 1.0
 BATCH_BYTES = 32 * 1024 * 1024
 
+T = TypeVar("T")
 End = Callable[[], Awaitable[None]]
 
 
@@ -39,7 +41,7 @@ class ProcessGuest:
         guest = cls(pipes, pid, order, end)
         text = frames.Order(job=order.job, guest=order.guest, kind=order.kind, memory_mb=order.needs.memory_mb)
         pipes.write(frames.frame(frames.Tag.ORDER, codec.encode(text)))
-        born: frames.Born = codec.decode(await guest._expect(frames.Tag.KEY, BOOT_SECONDS), frames.Born)
+        born: frames.Born = await guest._read(await guest._expect(frames.Tag.KEY, BOOT_SECONDS), frames.Born)
         guest._key, guest._isolation = born.key, born.isolation
         return guest
 
@@ -70,8 +72,8 @@ class ProcessGuest:
         for start in range(0, len(view), frames.PIECE):
             self._pipes.write(frames.frame(frames.Tag.PIECE, bytes(view[start : start + frames.PIECE])))
         self._pipes.write(frames.frame(frames.Tag.LOAD))
-        born: frames.Born = codec.decode(await self._expect(frames.Tag.LOADED, LOAD_SECONDS), frames.Born)
-        self._isolation = born.isolation
+        loaded: frames.Loaded = await self._read(await self._expect(frames.Tag.LOADED, LOAD_SECONDS), frames.Loaded)
+        self._isolation = loaded.isolation
 
     async def run(self, inputs: Sequence[TaskInput]) -> None:
         """Queue sealed inputs."""
@@ -103,7 +105,7 @@ class ProcessGuest:
         while not found or self._pipes.has_frames:
             tag, payload = await self._next()
             if tag is frames.Tag.BROKEN:
-                broken: frames.Broken = codec.decode(payload, frames.Broken)
+                broken: frames.Broken = await self._read(payload, frames.Broken)
                 await self.kill()
                 raise SealBroken(f"task {broken.index}: {broken.reason}")
             if tag is not frames.Tag.RESULTS:
@@ -154,13 +156,21 @@ class ProcessGuest:
             await self.kill()
             raise Crashed(f"{error}{': ' + said[-1] if said else ''}"[:500]) from error
         if tag is frames.Tag.BROKEN:
-            broken: frames.Broken = codec.decode(payload, frames.Broken)
+            broken: frames.Broken = await self._read(payload, frames.Broken)
             await self.kill()
             raise SealBroken(broken.reason)
         if tag is not wanted:
             await self.kill()
             raise Crashed(f"the guest sent {tag.name}, wanted {wanted.name}")
         return payload
+
+    async def _read(self, payload: bytes, kind: type[T]) -> T:
+        """Return what a guest says; one that says nonsense is ended. Raises Crashed."""
+        try:
+            return codec.decode(payload, kind)
+        except MalformedMessage as error:
+            await self.kill()
+            raise Crashed(f"the guest sent nonsense: {error}") from error
 
     async def kill(self) -> None:
         """End the guest for certain."""

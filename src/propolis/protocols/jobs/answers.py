@@ -1,7 +1,5 @@
 """What the orchestrator tells people: rows of jobs and nodes, and why a job waits. Reads the dispatcher, changes nothing."""
 
-from collections import Counter
-
 from propolis.decisions import admission
 from propolis.messages import codec
 from propolis.messages import jobs as say
@@ -10,9 +8,7 @@ from propolis.protocols.jobs.desk import Desk
 from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant
 
-MAX_ROWS = 1000
 MAX_ANSWER = 8 * 1024 * 1024
-MAX_REASONS = 16
 
 
 def answer(desk: Desk, peer: NodeId, ask: say.Ask, job: Job | None, now: Instant) -> tuple[say.Answer, bytes]:
@@ -35,14 +31,14 @@ def _answer(desk: Desk, peer: NodeId, ask: say.Ask, job: Job | None, now: Instan
     match ask.what:
         case "jobs":
             jobs = [j for j in desk.jobs.values() if j.owner == peer]
-            return _cut(ask, len(jobs)), say.Rows(jobs=tuple(job_row(j, now) for j in jobs[-MAX_ROWS:]))
+            return _cut(ask, len(jobs)), say.Rows(jobs=tuple(job_row(j, now) for j in jobs[-say.MAX_ROWS :]))
         case "nodes":
             nodes = list(desk.nodes.values())
-            return _cut(ask, len(nodes)), say.Rows(nodes=tuple(node_row(n) for n in nodes[:MAX_ROWS]))
+            return _cut(ask, len(nodes)), say.Rows(nodes=tuple(node_row(n) for n in nodes[: say.MAX_ROWS]))
         case "explain" if job is not None:
             rows = say.Rows(
                 jobs=(job_row(job, now),),
-                verdicts=tuple(verdict(desk, job, node) for node in list(desk.nodes.values())[:MAX_ROWS]),
+                verdicts=tuple(verdict(desk, job, node) for node in list(desk.nodes.values())[: say.MAX_ROWS]),
                 events=tuple(job.events),
             )
             return _cut(ask, len(desk.nodes)), rows
@@ -79,19 +75,31 @@ def node_row(node: Node) -> say.NodeRow:
 
 def verdict(desk: Desk, job: Job, node: Node) -> say.Verdict:
     """Return why the node does or does not run the job."""
-    reasons = admission.refusals(job.spec, node.report)
-    if node.id in job.barred:
-        reasons.append(job.barred[node.id])
-    elif node.id in job.strikes:
-        reasons.append(f"rests after: {job.strikes[node.id].reason}")
+    reasons = admission.refusals(job.spec, node.report, node.proven, desk.known)
+    reasons += _now(job, node)
     if not node.up:
         reasons.append("it is not connected")
-    return say.Verdict(
-        node=node.id, name=node.report.name, admitted=not reasons, reasons=tuple(r[:900] for r in reasons[:MAX_REASONS])
-    )
+    shown = tuple(r[:900] for r in reasons[: say.MAX_REASONS])
+    return say.Verdict(node=node.id, name=node.report.name, admitted=not reasons, reasons=shown)
 
 
-def waiting(desk: Desk, job: Job) -> str:
+def _now(job: Job, node: Node) -> list[str]:
+    """Return why the job does not use the node now, although it may be admitted."""
+    if node.id in job.barred:
+        return [job.barred[node.id]]
+    return [f"rests after: {job.strikes[node.id].reason}"] if node.id in job.strikes else []
+
+
+class Up:
+    """The nodes that are up, with their numbers in the desk's verdicts; good for one look at many jobs."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.nodes = {node.id: place for place, node in enumerate(n for n in desk.nodes.values() if n.up)}
+        self.numbers = desk.verdicts.ids([(desk.nodes[node].report, desk.nodes[node].proven) for node in self.nodes])
+        self.silent = sum(desk.nodes[node].suspect for node in self.nodes)
+
+
+def waiting(desk: Desk, job: Job, up: Up) -> str:
     """Return in one sentence why a pending job does not run now."""
     if job.owner not in desk.owners:
         return "its owner's client is not connected, and only it releases keys"
@@ -99,15 +107,17 @@ def waiting(desk: Desk, job: Job) -> str:
         return "its program is on the way"
     if not job.stored.count:
         return "no input has arrived yet"
-    up = [node for node in desk.nodes.values() if node.up]
-    if not up:
+    if not up.nodes:
         return "no node is connected"
-    verdicts = [verdict(desk, job, node) for node in up]
-    refused = [v for v in verdicts if not v.admitted]
-    if len(refused) == len(up):
-        common = Counter(reason for v in refused for reason in v.reasons).most_common(2)
-        return f"none of {len(up)} nodes may run it: " + "; ".join(reason for reason, _ in common)
+    refused = desk.verdicts.row(job.spec, up.numbers)
+    resting = [node for node in {**job.barred, **job.strikes} if node in up.nodes]
+    admitted = refused == 0
+    admitted[[up.nodes[node] for node in resting]] = False
+    if not admitted.any():
+        common = desk.verdicts.common(refused)
+        common.update(reason for node in resting for reason in _now(job, desk.nodes[node]))
+        reasons = "; ".join(reason for reason, _ in common.most_common(2))
+        return f"none of {len(up.nodes)} nodes may run it: {reasons}"
     if any(desk.guests[g].phase is not Phase.SERVING for g in job.guests):
         return "its guests are starting"
-    silent = sum(node.suspect for node in up)
-    return f"every node that may run it is busy{f' or silent ({silent})' if silent else ''}"
+    return f"every node that may run it is busy{f' or silent ({up.silent})' if up.silent else ''}"

@@ -6,9 +6,10 @@ from enum import StrEnum
 
 import msgspec
 
-from propolis.messages.jobs import TaskResult
+from propolis.messages.jobs import MAX_EVENTS, TaskResult
 from propolis.protocols.jobs.bits import Bits
 from propolis.terms.capability import CapabilityReport
+from propolis.terms.evidence import NOTHING, Proven
 from propolis.terms.identity import AttemptId, BlobId, GuestId, JobId, NodeId
 from propolis.terms.job import JobSpec, JobState
 from propolis.terms.time import Instant
@@ -17,8 +18,6 @@ JOBS = "jobs"  # job -> JobRow
 INPUTS = "inputs"  # job + index -> sealed input
 RESULTS = "results"  # job + index -> KeptResult
 OUTPUTS = "outputs"  # job + index -> sealed result, until the owner has it
-
-MAX_EVENTS = 200
 
 
 class KeptJob(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -66,11 +65,12 @@ class Guest:
 class Node:
     """One node as the dispatcher sees it."""
 
-    __slots__ = ("addresses", "guests", "holds", "id", "report", "suspect", "up")
+    __slots__ = ("addresses", "guests", "holds", "id", "proven", "report", "suspect", "up")
 
     def __init__(self, node: NodeId, report: CapabilityReport, addresses: tuple[str, ...]) -> None:
         self.id = node
         self.report = report
+        self.proven: Proven = NOTHING
         self.addresses = addresses
         self.up = True
         self.suspect = False

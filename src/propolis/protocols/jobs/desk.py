@@ -7,6 +7,8 @@ with both once per event.
 
 import msgspec
 
+from propolis.decisions.guarantees import Known
+from propolis.decisions.verdicts import Verdicts
 from propolis.messages.envelope import Message
 from propolis.ports.store import Write
 from propolis.ports.world import Entropy
@@ -38,8 +40,9 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
 class Desk:
     """Shared state of the dispatcher's rooms."""
 
-    def __init__(self, entropy: Entropy, boot: int, config: DispatcherConfig) -> None:
+    def __init__(self, entropy: Entropy, boot: int, known: Known, config: DispatcherConfig) -> None:
         self.entropy = entropy
+        self.verdicts = Verdicts(known)
         self.config = config
         self.jobs: dict[JobId, Job] = {}
         self.guests: dict[GuestId, Guest] = {}
@@ -86,6 +89,11 @@ class Desk:
         self.retry_at = at if self.retry_at is None else min(self.retry_at, at)
 
     # -- what it knows
+
+    @property
+    def known(self) -> Known:
+        """What is known of technologies, and the day it is read on."""
+        return self.verdicts.known
 
     def owned(self, peer: NodeId, job: bytes) -> Job | None:
         """Return the job if it is the peer's."""

@@ -4,6 +4,7 @@ It sees ciphertext, sizes and requirements. What it holds is rebuilt from the st
 Resume messages (docs/specs/job.md). This file routes events to the rooms around the desk and settles what they leave.
 """
 
+from propolis.decisions.guarantees import Known
 from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
@@ -26,8 +27,8 @@ PLAN_EVERY = 0.02
 class Dispatcher:
     """One fleet's jobs."""
 
-    def __init__(self, entropy: Entropy, boot: int, config: DispatcherConfig | None = None) -> None:
-        self.desk = Desk(entropy, boot, config or DispatcherConfig())
+    def __init__(self, entropy: Entropy, boot: int, known: Known, config: DispatcherConfig | None = None) -> None:
+        self.desk = Desk(entropy, boot, known, config or DispatcherConfig())
         self._solving = False
         self._planned = float("-inf")
         self._ready_at: Instant | None = None

@@ -74,7 +74,7 @@ def _wanted(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> bool:
     """Return whether a guest that a node says it still has may go on: the same gates as for one we would open now."""
     if not job.live or GuestId(held.guest) in desk.guests or node.id in job.barred:
         return False
-    if len(node.guests) >= 2 * node.report.slots or admission.refusals(job.spec, node.report):
+    if len(node.guests) >= 2 * node.report.slots or admission.refusals(job.spec, node.report, node.proven, desk.known):
         return False
     return not held.receipt or len(held.signature) == SIGNATURE_BYTES
 

@@ -31,7 +31,7 @@ def submit(desk: Desk, owner: NodeId, spec: JobSpec, now: Instant) -> None:
     if desk.disk_full:
         desk.say(owner, say.Refused(job=spec.job, code=StoreFull.code, reason="the orchestrator's disk is full"))
         return
-    reasons = admission.never(spec) + _over_quota(desk, owner, spec.tasks)
+    reasons = admission.never(spec, desk.known.table) + _over_quota(desk, owner, spec.tasks)
     job = Job(spec, owner, now)
     if reasons:
         job.state, job.reason = JobState.REFUSED, "; ".join(reasons)[:900]

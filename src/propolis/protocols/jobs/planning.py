@@ -21,17 +21,22 @@ def plan(desk: Desk, now: Instant) -> bool:
     nodes = [node for node in desk.nodes.values() if node.up and not node.suspect]
     if jobs and not any(node.free for node in nodes):
         _free_idle(desk)
-    facts = [placement.NodeFacts(node=n.id, report=n.report, free=n.free, survival=1.0) for n in nodes if n.free]
+    facts = [_facts(n) for n in nodes if n.free]
     asked = False
     if jobs and facts:
         wants = [placement.JobFacts(spec=j.spec, wanted=desk.wanted(j), barred=_resting(j, now)) for j in jobs]
-        problem = placement.formulate(wants, facts)
+        problem = placement.formulate(wants, facts, desk.verdicts)
         if problem.allowed.any():
             asked = True
             desk.do(ev.Solve(desk.ticket(problem), problem))
+    up = answers.Up(desk)
     for job in desk.jobs.values():
-        explain_wait(desk, job, now)
+        explain_wait(desk, job, up, now)
     return asked
+
+
+def _facts(node: Node) -> placement.NodeFacts:
+    return placement.NodeFacts(node=node.id, report=node.report, proven=node.proven, free=node.free, survival=1.0)
 
 
 def place(desk: Desk, problem: Problem, answer: Placement, now: Instant) -> None:
@@ -73,10 +78,10 @@ def _free_idle(desk: Desk) -> None:
             desk.leaving[guest.id] = None
 
 
-def explain_wait(desk: Desk, job: Job, now: Instant) -> None:
+def explain_wait(desk: Desk, job: Job, up: answers.Up, now: Instant) -> None:
     """Keep the stated reason of a waiting job up to date."""
     if job.state is JobState.PENDING and not job.guests:
-        reason = answers.waiting(desk, job)
+        reason = answers.waiting(desk, job, up)
         if reason != job.reason:
             job.reason = reason
             desk.note(job, now, f"waits: {reason}")

@@ -8,6 +8,7 @@ import msgspec
 
 from propolis.crypto import identity
 from propolis.decisions import admission
+from propolis.decisions.guarantees import Known
 from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
@@ -19,6 +20,7 @@ from propolis.protocols.jobs.book import INPUTS, RESULTS, KeptResult, task_key
 from propolis.protocols.machine import Action, BodyPart, Event, FromStore, Mail, Persist, Tell, WorkDone, WorkFailed
 from propolis.terms.contact import Contact
 from propolis.terms.errors import MalformedMessage, ReleaseDenied, SealBroken
+from propolis.terms.evidence import NOTHING
 from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import JobSpec, Receipt
 from propolis.terms.time import Instant
@@ -58,8 +60,9 @@ class _Opening(msgspec.Struct, frozen=True):
 class Submitter:
     """The jobs of one owner."""
 
-    def __init__(self, orchestrator: Contact) -> None:
+    def __init__(self, orchestrator: Contact, known: Known) -> None:
         self._orchestrator = orchestrator
+        self._known = known
         self._jobs: dict[JobId, _Job] = {}
         self._work: dict[int, _Sealing | _Opening] = {}
         self._next_ticket = 1
@@ -195,7 +198,8 @@ class Submitter:
             identity.verify(receipt.node_id, identity.RECEIPT, message.receipt, message.signature)
         except (MalformedMessage, SealBroken):
             return  # not a receipt: there is nobody to answer
-        reasons = admission.lacking(job.spec.requirement, receipt.isolation)
+        proven = NOTHING  # what evidence beside the receipt proves; none is verified in this release
+        reasons = admission.lacking(job.spec.requirement, receipt.isolation, receipt.offer, proven, self._known)
         if receipt.job != job.spec.job:
             reasons.append("the receipt is for another job")
         if reasons:

@@ -7,6 +7,7 @@ orchestrator asks. It outlives sessions: guests go on while the orchestrator is 
 from collections import deque
 
 from propolis.decisions import admission
+from propolis.decisions.guarantees import Known
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message
 from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
@@ -17,6 +18,7 @@ from propolis.protocols.machine import Action, BodyPart, Event, Mail, TimePassed
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.contact import Contact
 from propolis.terms.errors import RequirementUnmet
+from propolis.terms.evidence import NOTHING, Proven
 from propolis.terms.identity import AttemptId, BlobId, GuestId, NodeId
 from propolis.terms.job import BlobRef, JobSpec
 from propolis.terms.time import Instant
@@ -28,8 +30,10 @@ Output = Action | Mail
 class Worker:
     """The guests of one node."""
 
-    def __init__(self, orchestrator: Contact, report: CapabilityReport) -> None:
+    def __init__(self, orchestrator: Contact, report: CapabilityReport, known: Known) -> None:
         self._orchestrator = orchestrator
+        self._known = known
+        self._proven: Proven = NOTHING
         self.report = report
         self._guests: dict[GuestId, Hosted] = {}
         self._waiting: deque[GuestId] = deque()  # guests without a slot yet
@@ -120,7 +124,7 @@ class Worker:
                 pass
 
     def _open(self, message: say.OpenGuests) -> None:
-        reasons = admission.refusals(message.spec, self.report)
+        reasons = admission.refusals(message.spec, self.report, self._proven, self._known)
         opened = False
         for raw in message.guests:
             guest_id = GuestId(raw)

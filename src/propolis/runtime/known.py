@@ -1,0 +1,16 @@
+"""Reads what is known of technologies from the table that ships with the package, for today. Assemblies hand it to parties."""
+
+from datetime import UTC, datetime
+from importlib import resources
+
+from propolis.decisions.guarantees import Known, read_table
+
+
+def table_bytes() -> bytes:
+    """Return the table's bytes."""
+    return resources.files("propolis.decisions").joinpath("data/guarantees.toml").read_bytes()
+
+
+def known_today() -> Known:
+    """Return the table and today's date (UTC). Raises ConfigError."""
+    return Known(table=read_table(table_bytes()), date=datetime.now(UTC).date().isoformat())

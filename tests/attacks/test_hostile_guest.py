@@ -1,0 +1,83 @@
+"""A guest that got hold of its own end and says what no guest says: it is ended, and its agent hears of a crash."""
+
+import os
+
+import pytest
+
+from propolis.adapters.executor.pipes import GuestPipes
+from propolis.adapters.executor.process import ProcessGuest
+from propolis.messages import codec, guest
+from propolis.ports.executor import GuestOrder, TaskInput
+from propolis.terms.capability import Isolation, Rung
+from propolis.terms.errors import Crashed
+from propolis.terms.job import Kind, Needs
+
+ORDER = GuestOrder(job=bytes(16), guest=bytes(16), owner=bytes(32), kind=Kind.FUNCTION, needs=Needs(), slot=0)
+WALLED = Isolation(rung=Rung.NAMESPACES)
+BORN = guest.frame(guest.Tag.KEY, codec.encode(guest.Born(key=b"k" * 32, isolation=WALLED)))
+
+
+class Staged:
+    """The agent's handle of a guest whose words we write."""
+
+    def __init__(self):
+        self.pipes, self.ended = GuestPipes(), 0
+
+    async def end(self):
+        self.ended += 1
+
+    def says(self, data):
+        os.write(self.pipes.theirs[1], data)
+
+    async def begin(self):
+        return await ProcessGuest.begin(self.pipes, 1, ORDER, self.end)
+
+
+@pytest.mark.parametrize(
+    "born",
+    [
+        codec.encode((b"short", WALLED)),
+        codec.encode((b"k" * 33, WALLED)),
+        codec.encode((b"k" * 32, [3, 0, "x" * 1000])),
+        codec.encode((b"k" * 32, [3, -1])),
+        codec.encode({}),
+        b"\xff" * 40,
+    ],
+)
+async def test_a_birth_that_is_none_ends_the_guest(born):
+    staged = Staged()
+    staged.says(guest.frame(guest.Tag.KEY, born))
+    with pytest.raises(Crashed, match="nonsense"):
+        await staged.begin()
+    assert staged.ended
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        guest.frame(guest.Tag.BROKEN, codec.encode(("c" * 61, "reason"))),
+        guest.frame(guest.Tag.BROKEN, codec.encode(("code", "r" * 1001))),
+        guest.frame(guest.Tag.BROKEN, codec.encode(("code", "reason", -2, 0))),
+        guest.frame(guest.Tag.RESULTS, bytes(4)),
+        *(
+            guest.frame(guest.Tag.RESULTS, len(head).to_bytes(4, "big") + head + b"r")
+            for head in (
+                codec.encode(([2**40], [1], [1], [1.0])),
+                codec.encode(([0], [2**63], [1], [1.0])),
+                codec.encode(([0], [1], [1], [float("nan")])),
+                codec.encode(([0], [1], [1], [-1.0])),
+                codec.encode(([0], [1], [2], [1.0])),
+                codec.encode(([0] * 4097, [1] * 4097, [0] * 4096 + [1], [])),
+            )
+        ),
+    ],
+)
+async def test_results_and_complaints_out_of_bounds_end_the_guest(words):
+    staged = Staged()
+    staged.says(BORN)
+    handle = await staged.begin()
+    await handle.run([TaskInput(index=0, attempt=1, sealed=b"sealed")])
+    staged.says(words)
+    with pytest.raises(Crashed, match="nonsense"):
+        await handle.outputs()
+    assert staged.ended
