@@ -236,5 +236,5 @@ def test_a_lent_computer_joins_with_one_command_and_leaves_with_it(home, tmp_pat
         process.terminate()
         assert process.wait(20) == 0
     again = propolis("node", "join", invitation, home=tmp_path / "thief")
-    assert again.returncode == Exit.CONFIG
+    assert again.returncode == Exit.REFUSED
     assert "turned away" in again.stderr or "invitation" in again.stderr

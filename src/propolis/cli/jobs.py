@@ -47,7 +47,12 @@ PROGRAM = "PROGRAM is model.onnx or script.py:function; INPUTS a csv, npy, npz, 
     help="The most one task may take.",
 )
 @click.option("--name", default="")
-@click.option("--timeout", type=float, default=None, help="Stop waiting after this many seconds; the job goes on.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=None,
+    help="Seconds to wait before the job is left to the background.",
+)
 @click.option("--wait/--no-wait", default=True, help="--no-wait: a background process sees it through.")
 @JSON
 @click.pass_obj
@@ -215,7 +220,7 @@ def logs(home: Path, job: str, as_json: bool) -> None:
 @click.command()
 @click.argument("job")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
-@click.option("--timeout", type=float, default=None)
+@click.option("--timeout", type=click.FloatRange(min=0), default=None, help="Seconds to wait for the rest of it.")
 @JSON
 @click.pass_obj
 def fetch(home: Path, job: str, output: Path, timeout: float | None, as_json: bool) -> int:

@@ -14,7 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from propolis.adapters.executor.bare import BareExecutor
 from propolis.node.assembly import Node, enlist, run, sandboxed
 from propolis.ports.executor import Executor
-from propolis.runtime import config, invitation
+from propolis.runtime import config, ending, invitation
 from propolis.terms.errors import PropolisError
 
 BARE = "--i-accept-that-jobs-run-unconfined-on-this-machine"
@@ -47,8 +47,10 @@ def main() -> int:
         )
         asyncio.run(_serve(Node(options.home, executor, settings), options.say))
     except PropolisError as error:
-        sys.stderr.write(error.explain() + "\n")
-        return 5
+        ending.say(error)
+        return ending.code_for(error)
+    if options.say:
+        sys.stderr.write("left the fleet; propolis node start comes back as the same member\n")
     return 0
 
 

@@ -22,9 +22,9 @@ from propolis.owner import keeper
 from propolis.owner.live import Draft
 from propolis.owner.sharing import Sharing
 from propolis.runtime import config, invitation
-from propolis.sdk import models, source, tables
+from propolis.sdk import joining, models, source, tables
 from propolis.sdk.job import Job
-from propolis.terms.errors import ConfigError, DataError, RequirementUnmet
+from propolis.terms.errors import ConfigError, DataError, InvitationRefused, PropolisError, RequirementUnmet
 from propolis.terms.identity import JOB_ID_BYTES, JobId
 from propolis.terms.job import MAX_TASK_BYTES, MAX_TASKS, BlobRef, JobSpec, Kind, Needs
 from propolis.terms.requirement import Requirement
@@ -46,9 +46,9 @@ class Fleet:
     def __init__(self, home: Path | str | None = None, connect_timeout: float = 5.0) -> None:
         """Connect. Raises ConfigError (no fleet here), PeerUnreachable, InvitationRefused."""
         self._home = Path(home) if home is not None else config.default_home()
+        self._session = Sharing(self._home / "owner")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="propolis-owner", daemon=True)
-        self._session = Sharing(self._home / "owner")
         self._thread.start()
         try:
             self._call(self._session.open(connect_timeout))
@@ -58,17 +58,17 @@ class Fleet:
 
     @staticmethod
     def join(text: str, home: Path | str | None = None) -> None:
-        """Become an owner in a fleet by an invitation. Raises InvitationRefused, ConfigError."""
-        folder = (Path(home) if home is not None else config.default_home()) / "owner"
-        invited = invitation.from_text(text)
-        if invited.role is not Role.OWNER:
-            raise ConfigError("this invitation is for a node: propolis node join")
-        known = config.read(folder / "fleet.json", config.FleetFile)
-        if known is not None and known.fleet != invited.fleet.hex():
-            raise ConfigError(f"{folder} already belongs to another fleet; use another home")
-        if known is None or known.token:
-            record = config.FleetFile(fleet=invited.fleet.hex(), addresses=invited.addresses, token=invited.token.hex())
-            config.write(folder / "fleet.json", record)
+        """Become an owner in a fleet by an invitation, and be let in once. Raises InvitationRefused, PeerUnreachable, ConfigError.
+
+        A home that was not let in stays as it was.
+        """
+        base = Path(home) if home is not None else config.default_home()
+        joining.note(base / "owner", invitation.from_text(text))
+        try:
+            Fleet(base).close()
+        except PropolisError as error:
+            joining.take_back(base / "owner", keep_key=not isinstance(error, InvitationRefused))
+            raise
 
     def __enter__(self) -> "Fleet":
         """Use as a context."""
@@ -82,13 +82,26 @@ class Fleet:
         """Disconnect; jobs go on as far as they can without us."""
         if not self._loop.is_running():
             return
-        self._call(self._session.close())
+        self._call(self._leave())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
         self._loop.close()
 
+    async def _leave(self) -> None:
+        """End the session, and whatever an interrupted call left waiting on the loop."""
+        await self._session.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return waiting.result()
+        except BaseException:
+            waiting.cancel()  # Ctrl-C ends the wait here; without this the coroutine would go on over there
+            raise
 
     def pause(self, seconds: float) -> None:
         """Return when anything moved, or after `seconds`."""

@@ -68,10 +68,10 @@ class LocalFleet:
         try:
             ready = self.start_orchestrator(invite_nodes=len(missing), invite_owner=owner)
             invitations = dict(zip(missing, ready["node_invitations"], strict=True))
-            if owner:
-                Fleet.join(ready["owner_invitation"], self.home)
             for limit in self.limits:
                 self._launch_node(limit, invitations.get(limit.name, ""))
+            if owner:
+                Fleet.join(ready["owner_invitation"], self.home)
             for limit in self.limits:
                 self._ready(self.nodes[limit.name], limit.name)
         except BaseException:

@@ -34,15 +34,19 @@ from typing import ClassVar
 
 
 class PropolisError(Exception):
-    """Root of the tree. `code` is stable; `hint` tells a person what to do next."""
+    """Root of the tree. `code` is stable; `hint` tells a person what to do next, a nearer one may be given."""
 
     code: ClassVar[str] = "propolis"
     hint: ClassVar[str] = ""
 
+    def __init__(self, text: str = "", *, hint: str = "") -> None:
+        super().__init__(text)
+        self.way_out = hint or self.hint
+
     def explain(self) -> str:
         """Return the text a person sees: what happened, then the way out."""
         text = str(self) or self.code
-        return f"{text}\n  → {self.hint}" if self.hint else text
+        return f"{text}\n  → {self.way_out}" if self.way_out else text
 
 
 class WireError(PropolisError):
