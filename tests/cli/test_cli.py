@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from propolis.cli.show import Exit
+from propolis.runtime.ending import Exit
 from propolis.sdk.local import LocalFleet, NodeLimits
 
 ROOT = Path(__file__).parents[2]

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from propolis.cli.show import Exit
 from propolis.owner import keeper
+from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
 

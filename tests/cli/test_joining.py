@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from propolis.cli.show import Exit
+from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
 from propolis.terms.errors import InvitationRefused

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from propolis.cli.fleet import JSON
 from propolis.cli.rows import nodes_table
-from propolis.cli.show import Exit, console, emit, table
+from propolis.cli.show import console, emit, table
 from propolis.messages.jobs import NodeRow
+from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet, Job, models
 from propolis.sdk.local import LocalFleet, varied
 
@@ -130,7 +131,7 @@ def _local(data: npt.NDArray[np.float32]) -> dict[str, Any]:
 
     session = ort.InferenceSession(model(), providers=["CPUExecutionProvider"])
     names = [item.name for item in session.get_outputs()]
-    return dict(zip(names, session.run(names, models.prepare(model(), data)), strict=True))
+    return dict(zip(names, session.run(names, models.prepare(models.signature(model()), data)), strict=True))
 
 
 def _same(found: Any, wanted: dict[str, Any]) -> bool:

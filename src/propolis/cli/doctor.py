@@ -10,7 +10,8 @@ import click
 from propolis.adapters.wire.choice import has_iroh
 from propolis.adapters.world import machine
 from propolis.cli.fleet import JSON
-from propolis.cli.show import Exit, emit, table
+from propolis.cli.show import emit, table
+from propolis.runtime.ending import Exit
 from propolis.terms.capability import Isolation, Rung
 from propolis.terms.errors import Unsupported
 

@@ -10,9 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from propolis.cli.fleet import JSON, connected
 from propolis.cli.output import check, deliver
 from propolis.cli.rows import jobs_table
-from propolis.cli.show import Exit, clean, console, emit, errors, table
+from propolis.cli.show import clean, console, emit, errors, table
 from propolis.decisions.privacy import DEFAULT, KEYWORDS
 from propolis.owner.live import ENDED
+from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet, Job, tables
 from propolis.terms.errors import DataError
 from propolis.terms.job import Kind

@@ -11,11 +11,10 @@ import click
 
 import propolis
 from propolis.cli import demo, doctor, fleet, jobs, sim
-from propolis.cli.show import Exit, errors
+from propolis.cli.show import errors
 from propolis.runtime import config
-from propolis.runtime.ending import code_for
+from propolis.runtime.ending import Exit, code_for
 from propolis.terms import errors as tree
-
 
 DEBUG = "PROPOLIS_DEBUG"
 

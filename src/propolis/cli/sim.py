@@ -4,7 +4,8 @@ import click
 import msgspec
 
 from propolis.cli.fleet import JSON
-from propolis.cli.show import Exit, emit, table
+from propolis.cli.show import emit, table
+from propolis.runtime.ending import Exit
 from propolis.simulator.scenario import Scenario, run
 
 _DEFAULT = Scenario()

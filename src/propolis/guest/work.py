@@ -90,14 +90,11 @@ def _warm(session: Any, compute: Compute) -> None:
 class Printed(io.TextIOBase):
     """Keeps the first part of what a task prints, and says where it stopped keeping."""
 
+    encoding = "utf-8"  # what programs ask before they print
+
     def __init__(self) -> None:
         self._parts: list[str] = []
         self._room = PRINTED_KEPT
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]  the base has an attribute nobody may set
-        """What programs ask before they print."""
-        return "utf-8"
 
     def write(self, text: str) -> int:
         """Keep what fits."""

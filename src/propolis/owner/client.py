@@ -29,7 +29,7 @@ from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
 from propolis.runtime.invitation import Invitation, to_text
 from propolis.runtime.post import Post
-from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable
+from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, UnknownJob
 from propolis.terms.identity import JobId
 from propolis.terms.job import JobState
 
@@ -127,11 +127,11 @@ class Client:
         return list(self._vault.jobs())
 
     async def reopen(self, job: JobId) -> Live:
-        """Take up a job of an earlier session. Raises ConfigError."""
+        """Take up a job of an earlier session. Raises UnknownJob."""
         if job not in self._owned:
             owned = self._vault.jobs().get(job)
             if owned is None:
-                raise ConfigError(f"this home knows no job {job.hex()[:8]}")
+                raise UnknownJob(f"this home knows no job {job.hex()[:8]}")
             self._take_up(owned)
         return self.live[job]
 

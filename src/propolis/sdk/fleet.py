@@ -7,11 +7,13 @@ with Fleet() as fleet:
 import asyncio
 import secrets
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from propolis.decisions import admission, privacy
 from propolis.messages import values
@@ -24,12 +26,16 @@ from propolis.owner.sharing import Sharing
 from propolis.runtime import config, invitation
 from propolis.sdk import joining, models, source, tables
 from propolis.sdk.job import Job
-from propolis.terms.errors import ConfigError, DataError, InvitationRefused, PropolisError, RequirementUnmet
+from propolis.sdk.options import InferOptions, MapOptions
+from propolis.terms.errors import DataError, InvitationRefused, PropolisError, RequirementUnmet, UnknownJob
 from propolis.terms.identity import JOB_ID_BYTES, JobId
 from propolis.terms.job import MAX_TASK_BYTES, MAX_TASKS, BlobRef, JobSpec, Kind, Needs
 from propolis.terms.requirement import Requirement
 
 T = TypeVar("T")
+Array = npt.NDArray[Any]
+Inputs = npt.ArrayLike | Mapping[str, npt.ArrayLike] | str | Path
+SHORTEST_PREFIX = 4  # of a job's id: a slip of a finger must not end somebody's night of work
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,9 +64,9 @@ class Fleet:
 
     @staticmethod
     def join(text: str, home: Path | str | None = None) -> None:
-        """Become an owner in a fleet by an invitation, and be let in once. Raises InvitationRefused, PeerUnreachable, ConfigError.
+        """Become an owner in a fleet by an invitation; success means the fleet said so, and a no leaves the home as it was.
 
-        A home that was not let in stays as it was.
+        Raises InvitationRefused, PeerUnreachable, ConfigError.
         """
         base = Path(home) if home is not None else config.default_home()
         joining.note(base / "owner", invitation.from_text(text))
@@ -109,18 +115,26 @@ class Fleet:
 
     # -- the two kinds of work
 
-    def map(self, function: Callable[..., Any] | str, inputs: Sequence[Any], **options: Any) -> list[Any]:
+    def map(
+        self, function: Callable[..., Any] | str, inputs: Iterable[Any], **options: Unpack[MapOptions]
+    ) -> list[Any]:
         """Run `function` on every input, privately, and return the results in order. Options: see `submit_map`."""
         job = self.submit_map(function, inputs, **options)
         self._settled(job)
-        results: list[Any] = job.results()
-        return results
+        return job.values()
 
-    def infer(self, model: str | Path | bytes, inputs: Any, **options: Any) -> Any:
-        """Run an ONNX model over a table, privately, and return its outputs. Options: see `submit_inference`."""
+    def infer(
+        self, model: str | Path | bytes, inputs: Inputs, **options: Unpack[InferOptions]
+    ) -> Array | dict[str, Array]:
+        """Run an ONNX model over a table, privately, and return its outputs: one array where one went in and one comes out.
+
+        Options: see `submit_inference`.
+        """
         job = self.submit_inference(model, inputs, **options)
         self._settled(job)
-        return job.results()
+        results = job.results()
+        assert not isinstance(results, list)
+        return results
 
     def _settled(self, job: Job) -> None:
         """Wait; a job that cannot run on this fleet as it is says so instead of waiting for ever."""
@@ -136,7 +150,7 @@ class Fleet:
     def submit_map(
         self,
         function: Callable[..., Any] | str,
-        inputs: Sequence[Any],
+        inputs: Iterable[Any],
         *,
         entry: str = "",
         privacy: str | Requirement = privacy.DEFAULT,
@@ -149,19 +163,20 @@ class Fleet:
         """Submit a function over inputs, one task each. `function` is a def, or source text with `entry` its function.
 
         packages: what it imports beyond the standard library, like "numpy>=2"; must be offered by a node, is never
-        installed. memory_mb, task_seconds: the most one task needs. Raises DataError, RequirementUnmet.
+        installed. memory_mb, task_seconds: the most one task needs. An input or a result takes at most 8 MiB.
+        Raises DataError, RequirementUnmet.
         """
         text, main = source.standalone(function, entry)
         names = tuple(package.split("=")[0].split("<")[0].split(">")[0].split("!")[0].strip() for package in packages)
         program = Program(kind=Kind.FUNCTION, source=text, entry=main, packages=names)
-        encoded = [values.encode(value) for value in inputs]
+        encoded = [values.encode(value) for value in _listed(inputs)]
         needs = Needs(memory_mb=memory_mb, task_seconds=task_seconds, packages=tuple(packages), python=python)
         return self._submit(program, encoded, name or main, privacy, needs, bare_array=False)
 
     def submit_inference(
         self,
         model: str | Path | bytes,
-        inputs: Any,
+        inputs: Inputs,
         *,
         rows_per_task: int | None = None,
         privacy: str | Requirement = privacy.DEFAULT,
@@ -169,17 +184,22 @@ class Fleet:
         memory_mb: int = 1024,
         task_seconds: float = 60.0,
     ) -> Job:
-        """Submit an ONNX model over an array, a dict of arrays, or a file (csv, npy, npz, safetensors, arrow)."""
+        """Submit an ONNX model over an array, a dict of arrays or columns, or a file (csv, npy, npz, safetensors, arrow).
+
+        Columns go to the inputs of their names, or side by side to a single input. Raises DataError, RequirementUnmet.
+        """
         data = models.read_model(model)
+        wanted = models.signature(data)
         given = tables.read_arrays(Path(inputs)) if isinstance(inputs, str | Path) else inputs
-        if not isinstance(given, Mapping):
-            given = _array(given)
-        arrays = models.prepare(data, dict(given) if isinstance(given, Mapping) else given)
-        encoded = [values.encode(task) for task in models.cut(arrays, rows_per_task)]
+        given = given if isinstance(given, Mapping) else _array(given)
+        bare = isinstance(given, tables.Table) or not isinstance(given, Mapping)
+        encoded = [
+            values.encode(task) for task in models.cut(models.prepare(wanted, given), rows_per_task, wanted.batch)
+        ]
         title = name or (Path(model).stem if isinstance(model, str | Path) else "model")
         needs = Needs(memory_mb=memory_mb, task_seconds=task_seconds, packages=("onnxruntime",))
         program = Program(kind=Kind.INFERENCE, model=data)
-        return self._submit(program, encoded, title, privacy, needs, bare_array=not isinstance(given, Mapping))
+        return self._submit(program, encoded, title, privacy, needs, bare_array=bare)
 
     def _submit(
         self,
@@ -192,7 +212,9 @@ class Fleet:
         bare_array: bool,
     ) -> Job:
         if not 0 < len(inputs) <= MAX_TASKS:
-            raise DataError(f"a job has 1 to {MAX_TASKS} tasks, not {len(inputs)}")
+            raise DataError(
+                "there are no inputs: a job has at least one" if not inputs else f"over {MAX_TASKS} inputs in one job"
+            )
         longest = max(map(len, inputs))
         if longest > MAX_TASK_BYTES - 64:
             raise DataError(
@@ -217,10 +239,12 @@ class Fleet:
     # -- looking
 
     def job(self, prefix: str) -> Job:
-        """Return one of our jobs by the beginning of its id, also after a restart. Raises ConfigError."""
+        """Return one of our jobs by the beginning of its id, also after a restart. Raises UnknownJob."""
+        if len(prefix) < SHORTEST_PREFIX:
+            raise UnknownJob(f"{prefix!r} is too short for a job's id: at least {SHORTEST_PREFIX} characters of it")
         found = [job for job in self._call(self._session.jobs()) if job.hex().startswith(prefix.lower())]
         if len(found) != 1:
-            raise ConfigError(f"{len(found) or 'no'} jobs begin with {prefix!r}; propolis jobs lists them")
+            raise UnknownJob(f"{len(found) or 'no'} jobs begin with {prefix!r}")
         return Job(self, self._call(self._session.reopen(found[0])))
 
     def jobs(self) -> list[JobRow]:
@@ -236,7 +260,7 @@ class Fleet:
         full = self.job(job).id
         rows = self._call(self._session.ask("explain", bytes.fromhex(full)))
         if not rows.jobs:
-            raise ConfigError(f"the orchestrator does not know job {job}")
+            raise UnknownJob(f"the orchestrator does not know job {job}")
         return Explanation(job=rows.jobs[0], verdicts=rows.verdicts, events=rows.events)
 
     def stop(self, job: str) -> None:
@@ -253,7 +277,17 @@ class Fleet:
         return self._call(self._session.invite(Role(role)))
 
 
-def _array(given: Any) -> Any:
-    import numpy as np
+def _array(given: npt.ArrayLike) -> Array:
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise DataError(f"the rows do not make one array: {error}") from error
 
-    return np.asarray(given)
+
+def _listed(inputs: Iterable[Any]) -> list[Any]:
+    if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
+        raise DataError(
+            f"inputs are a {type(inputs).__name__}; a list is wanted, one input per task",
+            hint="put a single input into a list",
+        )
+    return list(inputs)

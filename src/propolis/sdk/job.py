@@ -4,13 +4,16 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy.typing as npt
+
 from propolis.messages import values
 from propolis.messages.jobs import Progress, TaskResult
 from propolis.owner.live import ENDED, Live
-from propolis.sdk import models
-from propolis.terms.errors import Crashed, Overran, RequirementUnmet, TaskRaised
+from propolis.sdk import answers
+from propolis.terms.errors import Crashed, DataError, Overran, RequirementUnmet, TaskRaised
 from propolis.terms.job import Kind
 
+Array = npt.NDArray[Any]
 _CODES = {Overran.code: Overran, Crashed.code: Crashed}
 
 
@@ -97,18 +100,27 @@ class Job:
         """Return each task's outcome in order; None where there is none (yet)."""
         return [self._live.outcomes.get(index, (None, None))[1] for index in range(self.tasks)]
 
-    def results(self) -> Any:
-        """Return results in input order: a list for functions, arrays for models.
+    def results(self) -> "list[Any] | Array | dict[str, Array]":
+        """Return results in input order: a list for functions; for models arrays, or one where one array went in.
 
         Raises RequirementUnmet (refused), TaskRaised (the function raised), Overran or Crashed (a task failed for good).
         """
+        if self.kind is Kind.FUNCTION:
+            return self.values()
+        joined = self.arrays()
+        return next(iter(joined.values())) if self._live.single and len(joined) == 1 else joined
+
+    def values(self) -> list[Any]:
+        """Return what each task gave, in input order. Raises as `results` does."""
         if self._live.refused is not None:
             raise RequirementUnmet(self._live.refused.reason)
-        found = [self._value(index) for index in range(self.tasks)]
-        if self._live.spec.kind is Kind.FUNCTION:
-            return found
-        joined = models.join(found)
-        return next(iter(joined.values())) if self._live.single and len(joined) == 1 else joined
+        return [self._value(index) for index in range(self.tasks)]
+
+    def arrays(self) -> dict[str, Array]:
+        """Return a model's outputs by name. Raises as `results` does, and DataError for a job of a function."""
+        if self.kind is Kind.FUNCTION:
+            raise DataError("a function's results are values, not arrays: results()")
+        return answers.join(self.values())
 
     def _value(self, index: int) -> Any:
         pair = self._live.outcomes.get(index)

@@ -24,6 +24,7 @@
     ├── PlacementError
     │   └── SolutionRejected       a solver's answer that breaks a constraint
     ├── DataError              an input file or value that is not of a safe format or shape
+    │   └── UnknownJob             a job's id that names none, or several
     └── ConfigError            a setting or state folder that cannot be used
 
 Verdicts that are normal (refused, waiting, infeasible) are returned as values with reasons; what is unsafe to ignore is
@@ -196,6 +197,13 @@ class DataError(PropolisError):
     """An input file or value that is not of a safe format, type or shape."""
 
     code = "data"
+
+
+class UnknownJob(DataError):
+    """A job's id, or the beginning of one, that names no job of this home, or several."""
+
+    code = "data.job"
+    hint = "propolis jobs --all lists them"
 
 
 class ConfigError(PropolisError):
