@@ -38,6 +38,16 @@ def check(output: Path | None, kind: Kind) -> None:
         raise DataError(f"{output} cannot be written: {error.strerror}") from error
 
 
+def kept(job: Job, output: Path, *, force: bool) -> str:
+    """Return why nothing is written for a job with results missing, or "" when it is."""
+    missing = sum(outcome is None or not outcome.ok for outcome in job.outcomes())
+    if missing and job.kind is Kind.INFERENCE:
+        return f"nothing is written: {missing} of {job.tasks} tasks gave no result, and a model's outputs are whole"
+    if missing and output.exists() and not force:
+        return f"{output} stays as it was: {missing} of {job.tasks} results are missing; --force replaces it"
+    return ""
+
+
 def deliver(job: Job, output: Path) -> None:
     """Write a job's results; tasks of a function that raised or failed are null. Raises DataError, TaskRaised."""
     try:

@@ -14,6 +14,7 @@ from propolis.terms.errors import Crashed, DataError, Overran, RequirementUnmet,
 from propolis.terms.job import Kind
 
 Array = npt.NDArray[Any]
+LAST_WORD_SECONDS = 1.0
 _CODES = {Overran.code: Overran, Crashed.code: Crashed}
 
 
@@ -67,6 +68,13 @@ class Job:
         """How many finished tasks raised: the function's own doing, told to its owner alone."""
         return sum(outcome is not None and not outcome.ok for _, outcome in self._live.outcomes.values())
 
+    def first_raised(self) -> tuple[int, str]:
+        """Return the first task that raised and the last line of what it raised; (-1, "") when none did."""
+        for index, outcome in enumerate(self.outcomes()):
+            if outcome is not None and not outcome.ok:
+                return index, (outcome.error.strip().splitlines() or ["no word"])[-1]
+        return -1, ""
+
     def partial(self) -> list[Any]:
         """Return results in input order, None where a task raised, failed or has not finished."""
         outcomes = self.outcomes()
@@ -80,7 +88,14 @@ class Job:
         """Return why it waits, failed or was refused."""
         if self._live.refused is not None:
             return self._live.refused.reason
-        return self._live.progress.reason if self._live.progress is not None else ""
+        told = self._live.progress.reason if self._live.progress is not None else ""
+        return told or (self._fault() if self.state() == "failed" else "")
+
+    def _fault(self) -> str:
+        """Return what the results themselves say of a failure: the orchestrator's word is not kept here."""
+        failed = [item for item, outcome in self._live.outcomes.values() if outcome is None]
+        first = min(failed, key=lambda item: item.index)
+        return f"{len(failed)} of {self.tasks} tasks failed; the first is task {first.index}: {first.code}"
 
     def wait(self, timeout: float | None = None, on_progress: Callable[["Job"], None] | None = None) -> str:
         """Return the final state, or the present one when `timeout` seconds pass. Calls `on_progress` as it moves."""
@@ -92,9 +107,18 @@ class Job:
             self._fleet.pause(left)
             if on_progress is not None:
                 on_progress(self)
+        self._last_word()
         if on_progress is not None:
             on_progress(self)
         return self.state()
+
+    def _last_word(self) -> None:
+        """The last result of a failed job may come before the orchestrator's word on why: give it a moment."""
+        until = time.monotonic() + LAST_WORD_SECONDS
+        while self._live.progress is not None and self.state() == "failed" and not self._live.progress.reason:
+            if time.monotonic() > until:
+                return
+            self._fleet.pause(0.1)
 
     def outcomes(self) -> list[values.Outcome | None]:
         """Return each task's outcome in order; None where there is none (yet)."""
@@ -128,7 +152,7 @@ class Job:
             raise RequirementUnmet(f"task {index} has no result yet: {self.state()} {self.reason()}")
         item, outcome = pair
         if outcome is None:
-            raise _CODES.get(item.code, Crashed)(f"task {index} failed for good: {item.code}")
+            raise _CODES.get(item.code, Crashed)(f"task {index} failed for good: {self.reason() or item.code}")
         if not outcome.ok:
             raise TaskRaised(f"task {index} raised:\n{outcome.error}")
         return values.decode(outcome.value)

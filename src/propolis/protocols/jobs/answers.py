@@ -109,5 +109,10 @@ def waiting(desk: Desk, job: Job) -> str:
         return f"none of {len(up)} nodes may run it: " + "; ".join(reason for reason, _ in common)
     if any(desk.guests[g].phase is not Phase.SERVING for g in job.guests):
         return "its guests are starting"
-    silent = sum(node.suspect for node in up)
+    able = [node for node, v in zip(up, verdicts, strict=True) if v.admitted]
+    silent = sum(node.suspect for node in able)
+    if any(node.free for node in able if not node.suspect):
+        return "its guests are being placed"
+    if silent == len(able):
+        return f"every node that may run it is silent ({silent})"
     return f"every node that may run it is busy{f' or silent ({silent})' if silent else ''}"
