@@ -18,6 +18,7 @@ from propolis.cli.fleet import JSON
 from propolis.cli.rows import nodes_table
 from propolis.cli.show import console, emit, table
 from propolis.messages.jobs import NodeRow
+from propolis.protocols.link.link import LinkConfig
 from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet, Job, models
 from propolis.sdk.local import LocalFleet, varied
@@ -28,6 +29,7 @@ ROUNDS = 300
 
 ROWS_PER_TASK = 45
 PRIVACY = "trusted-lenders"
+NOTICED = LinkConfig().dead
 
 
 def records() -> npt.NDArray[np.float32]:
@@ -113,12 +115,17 @@ def _watch(fleet: LocalFleet, job: Job, as_json: bool) -> str:
 
         def moved(job: Job) -> None:
             nonlocal killed
-            on = job.progress.nodes if job.progress is not None else 0
-            word = f"running on {on} nodes" + (f", {killed} was killed" if killed else "")
-            bar.update(line, completed=job.finished, description=word)
+            told = job.progress.nodes if job.progress is not None else 0
+            on = min(
+                told, len(fleet.nodes)
+            )  # the orchestrator counts a dead node until it has been silent for long enough
+            bar.update(line, completed=job.finished, description=f"running on {on} nodes")
             if not killed and job.finished >= job.tasks // 3:
                 killed = next(iter(fleet.nodes))
                 fleet.kill(killed)
+                bar.console.print(
+                    f"kill -9 {killed}; within {NOTICED:g} s its silence tells, and its tasks run elsewhere"
+                )
 
         job.wait(timeout=60, on_progress=moved)
     return killed

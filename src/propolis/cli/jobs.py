@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import click
+from rich.text import Text
 
 from propolis.cli.fleet import JSON, connected
 from propolis.cli.rows import adversaries, jobs_table, verdicts_table
 from propolis.cli.running import record
-from propolis.cli.show import console, emit
+from propolis.cli.show import clean, console, emit
 from propolis.messages.jobs import JobRow
 from propolis.owner.live import ENDED
 
@@ -61,7 +62,7 @@ def logs(home: Path, job: str, as_json: bool) -> None:
     if not as_json:
         for index, text in lines:
             for line in text.rstrip().splitlines():
-                console.print(f"{index:>6} | {line}")
+                console.print(Text(clean(f"{index:>6} | {line}")))  # the task's own lines, not folded
 
 
 @click.command()

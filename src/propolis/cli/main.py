@@ -38,8 +38,7 @@ for command in (*fleet.COMMANDS, *running.COMMANDS, *jobs.COMMANDS, doctor.docto
 
 
 def _say(error: tree.PropolisError) -> None:
-    errors.print(f"[red]error[/red] {error.code}", end=": ", markup=True)
-    errors.print(error.explain())
+    errors.print(f"error {error.code}: {error.explain()}")
 
 
 def _unforeseen(error: Exception) -> tree.ProtocolMisuse:

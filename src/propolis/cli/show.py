@@ -1,9 +1,11 @@
 """How the CLI speaks: tables for people, JSON for programs, one exit code per kind of end."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
+from textwrap import TextWrapper
 from typing import Any
 
 import msgspec
@@ -23,12 +25,27 @@ def clean(text: str) -> str:
 
 
 class SafeConsole(Console):
-    """Prints strings as they are: no control characters, and markup only where `markup=True` asks for it."""
+    """Prints strings as they are: no control characters, and markup only where `markup=True` asks for it.
+
+    Sentences end at the terminal's edge; words are never broken, so an invitation stays one word to copy.
+    """
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print."""
         options.setdefault("markup", False)
-        super().print(*[clean(o) if isinstance(o, str) else o for o in objects], **options)
+        super().print(*[self._fit(clean(o)) if isinstance(o, str) else o for o in objects], **options)
+
+    def _fit(self, text: str) -> str:
+        if not (self.is_terminal or "COLUMNS" in os.environ):
+            return text  # a file or a pipe: its reader finds a sentence in one piece
+        return "\n".join(folded(line, self.width) for line in text.split("\n"))
+
+
+def folded(line: str, width: int) -> str:
+    """Return a line broken between words, what follows a little further in."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    fold = TextWrapper(width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return line if len(line) <= width else fold.fill(line)
 
 
 console = SafeConsole(stderr=False, highlight=False, soft_wrap=True)
