@@ -224,3 +224,23 @@ def test_sentences_end_at_the_edge_and_words_stay_whole():
     assert all(len(line) <= 80 for line in lines[:-1])
     assert lines[-1].strip() == "x" * 200
     assert lines[1].startswith("    word")
+
+
+def test_a_default_classifier_and_named_columns_come_back_under_their_names(home, folder):
+    import numpy as np
+    from skl2onnx import to_onnx
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+
+    data = np.array([[0, 0], [1, 1], [0, 1], [1, 0]], np.float32)
+    classifier = to_onnx(LogisticRegression().fit(data, [0, 1, 0, 1]), data[:1])
+    (folder / "zip.onnx").write_bytes(classifier.SerializeToString())
+    (folder / "line.onnx").write_bytes(to_onnx(LinearRegression().fit(data, data[:, 0]), data[:1]).SerializeToString())
+    (folder / "t.csv").write_text("age,height\n0,1\n1,0\n1,1\n")
+    done = propolis("run", "zip.onnx", "t.csv", *PRIVACY, "-o", "o.npz", home=home, cwd=folder)
+    assert done.returncode == Exit.OK, done.stderr
+    with np.load(folder / "o.npz") as found:
+        assert found["output_label"].tolist() == [0, 1, 1]
+        assert np.allclose(found["output_probability.0"] + found["output_probability.1"], 1)
+    done = propolis("run", "line.onnx", "t.csv", *PRIVACY, "-o", "o.csv", home=home, cwd=folder)
+    assert done.returncode == Exit.OK, done.stderr
+    assert (folder / "o.csv").read_text().splitlines()[0] == "variable"

@@ -116,16 +116,14 @@ def _watch(fleet: LocalFleet, job: Job, as_json: bool) -> str:
         def moved(job: Job) -> None:
             nonlocal killed
             told = job.progress.nodes if job.progress is not None else 0
-            on = min(
-                told, len(fleet.nodes)
-            )  # the orchestrator counts a dead node until it has been silent for long enough
+            on = min(told, len(fleet.nodes))  # a dead node is counted until its silence tells
             bar.update(line, completed=job.finished, description=f"running on {on} nodes")
             if not killed and job.finished >= job.tasks // 3:
                 killed = next(iter(fleet.nodes))
                 fleet.kill(killed)
-                bar.console.print(
-                    f"kill -9 {killed}; within {NOTICED:g} s its silence tells, and its tasks run elsewhere"
-                )
+                if not as_json:
+                    late = f"within {NOTICED:g} s its silence tells"
+                    bar.console.print(f"kill -9 {killed}; {late}, and its tasks run elsewhere")
 
         job.wait(timeout=60, on_progress=moved)
     return killed

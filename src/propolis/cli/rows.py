@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from propolis.cli.show import clean, table
+from propolis.cli.show import clean, console, table
 from propolis.messages.jobs import JobRow, NodeRow, Verdict
 from propolis.terms.identity import short
 from propolis.terms.requirement import Adversary
@@ -45,7 +45,11 @@ def jobs_table(rows: list[JobRow]) -> Group:
         )
         for row in rows
     ])  # fmt: skip
-    reasons = [Text(clean(f"{row.job[:4].hex()} {row.state}: {row.reason}"), style="dim") for row in rows if row.reason]
+    reasons = [
+        Text(console.fit(clean(f"{row.job[:4].hex()} {row.state}: {row.reason}")), style="dim")
+        for row in rows
+        if row.reason
+    ]
     return Group(made, *reasons)
 
 

@@ -171,7 +171,7 @@ def ending(job: Job, state: str) -> str:
         text = f"{name} {state}, but {job.raised} of {job.tasks} tasks raised; task {index}: {line}"
         return text + (_missing(line) or look)
     if state == "done":
-        return f"{name} done: {job.tasks} tasks"
+        return f"{name} done: {job.tasks} task{'' if job.tasks == 1 else 's'}"
     reason = f": {job.reason()}" if job.reason() else ""
     if Overran.code in reason:
         most = MAX_TASK_BYTES >> 20

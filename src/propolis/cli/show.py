@@ -33,9 +33,10 @@ class SafeConsole(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         """Print."""
         options.setdefault("markup", False)
-        super().print(*[self._fit(clean(o)) if isinstance(o, str) else o for o in objects], **options)
+        super().print(*[self.fit(clean(o)) if isinstance(o, str) else o for o in objects], **options)
 
-    def _fit(self, text: str) -> str:
+    def fit(self, text: str) -> str:
+        """Return the text with its lines broken where the terminal ends."""
         if not (self.is_terminal or "COLUMNS" in os.environ):
             return text  # a file or a pipe: its reader finds a sentence in one piece
         return "\n".join(folded(line, self.width) for line in text.split("\n"))
