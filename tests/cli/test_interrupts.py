@@ -1,10 +1,12 @@
 """Ctrl-C at a terminal: the whole foreground group hears it, and what is printed is ours: no traceback, no loop's debris."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +64,20 @@ def test_a_lent_computer_leaves_with_one_line(home, tmp_path):
         code, said = interrupted("node", "join", text, "--name", "lent", home=tmp_path, cwd=tmp_path, when=there)
     assert code == Exit.OK
     assert said == "left the fleet; propolis node start comes back as the same member\n"
+
+
+def test_a_node_that_is_still_starting_ends_without_a_traceback(home, tmp_path):
+    with Fleet(home) as fleet:
+        text = fleet.invite("node")
+
+    def starting():
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+                if b"propolis.node" in words and str(tmp_path).encode() in words:
+                    return True
+        return False
+
+    code, said = interrupted("node", "join", text, home=tmp_path, cwd=tmp_path, when=starting)
+    assert code == Exit.OK
+    assert "Traceback" not in said

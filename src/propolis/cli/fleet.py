@@ -177,6 +177,7 @@ def _become_node(home: Path, invitation: str, limits: dict[str, object], as_json
             command += [word for item in value for word in (flag, str(item))]
         elif value:
             command += [flag, str(value)]
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C waits until there is a node that can leave
     os.execve(sys.executable, command, {**os.environ, "PROPOLIS_INVITATION": invitation})  # noqa: S606
 
 

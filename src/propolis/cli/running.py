@@ -19,7 +19,7 @@ from propolis.sdk.options import JobOptions
 from propolis.terms.errors import Overran
 from propolis.terms.job import MAX_TASK_BYTES, Kind
 
-INPUTS = f"INPUTS a {tables.READ}, json or jsonl file"
+INPUTS = f"INPUTS is a file: {tables.READ}, json or jsonl"
 _FILE = click.Path(path_type=Path)
 _OUTPUT = "Write results here (npz, safetensors, csv; json for functions)."
 _FORCE = click.option("--force", is_flag=True, help="Replace FILE even when results are missing.")

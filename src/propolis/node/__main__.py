@@ -73,6 +73,7 @@ async def _serve(node: Node, say: str) -> None:
     task = asyncio.create_task(run(node, lambda: _ready(say)))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the command line held it back while we started
     try:
         await task
     except asyncio.CancelledError:

@@ -19,7 +19,7 @@ from propolis.terms.errors import DataError
 
 Array = npt.NDArray[Any]
 MAX_FILE = 4 * 1024 * 1024 * 1024
-READ = "csv, npy, npz, safetensors or arrow"
+READ = "csv, npy, npz, safetensors, arrow"
 
 
 class Table(dict[str, Array]):
