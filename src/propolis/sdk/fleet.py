@@ -169,7 +169,7 @@ class Fleet:
         text, main = source.standalone(function, entry)
         names = tuple(package.split("=")[0].split("<")[0].split(">")[0].split("!")[0].strip() for package in packages)
         program = Program(kind=Kind.FUNCTION, source=text, entry=main, packages=names)
-        encoded = [values.encode(value) for value in _listed(inputs)]
+        encoded = [_encoded(number, value) for number, value in enumerate(_listed(inputs))]
         needs = Needs(memory_mb=memory_mb, task_seconds=task_seconds, packages=tuple(packages), python=python)
         return self._submit(program, encoded, name or main, privacy, needs, bare_array=False)
 
@@ -282,6 +282,13 @@ def _array(given: npt.ArrayLike) -> Array:
         return np.asarray(given)
     except ValueError as error:
         raise DataError(f"the rows do not make one array: {error}") from error
+
+
+def _encoded(number: int, value: Any) -> bytes:
+    try:
+        return values.encode(value)
+    except DataError as error:
+        raise DataError(f"input {number}: {error}") from error
 
 
 def _listed(inputs: Iterable[Any]) -> list[Any]:

@@ -57,6 +57,8 @@ def read_arrays(path: Path) -> Array | dict[str, Array]:
             case other:
                 raise DataError(f"{path}: {other or 'a file without ending'} is not read; use {READ}")
     except (ValueError, OSError, KeyError, EOFError, BadZipFile, zlib.error, SafetensorError) as error:
+        if "allow_pickle" in str(error):
+            raise DataError(f"{path} holds Python objects; only numbers, booleans and text are read") from error
         raise DataError(f"{path}: {error}") from error
 
 
