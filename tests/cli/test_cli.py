@@ -198,7 +198,7 @@ def test_tasks_that_raise_are_told_and_coded(home, tmp_path):
 
 @pytest.mark.parametrize(
     ("output", "word"),
-    [("nowhere/out.json", "no folder nowhere"), ("out.npz", "written as .json"), (".", "written as .json")],
+    [("nowhere/out.json", "no folder nowhere"), ("out.npz", "written as .json"), (".", "is a folder; name a file")],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(home, tmp_path, output, word):
     (tmp_path / "job.py").write_text("def same(x):\n    return x\n")

@@ -1,7 +1,6 @@
 """How the CLI speaks: tables for people, JSON for programs, one exit code per kind of end."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
@@ -37,7 +36,7 @@ class SafeConsole(Console):
 
     def fit(self, text: str) -> str:
         """Return the text with its lines broken where the terminal ends."""
-        if not (self.is_terminal or "COLUMNS" in os.environ):
+        if not self.is_terminal:
             return text  # a file or a pipe: its reader finds a sentence in one piece
         return "\n".join(folded(line, self.width) for line in text.split("\n"))
 
