@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from propolis.cli.show import Exit
+from propolis.runtime.ending import Exit
 from propolis.sdk.local import LocalFleet, NodeLimits
 
 ROOT = Path(__file__).parents[2]
@@ -198,7 +198,7 @@ def test_tasks_that_raise_are_told_and_coded(home, tmp_path):
 
 @pytest.mark.parametrize(
     ("output", "word"),
-    [("nowhere/out.json", "no folder nowhere"), ("out.npz", "written as .json"), (".", "written as .json")],
+    [("nowhere/out.json", "no folder nowhere"), ("out.npz", "written as .json"), (".", "is a folder; name a file")],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(home, tmp_path, output, word):
     (tmp_path / "job.py").write_text("def same(x):\n    return x\n")
@@ -245,5 +245,5 @@ def test_a_lent_computer_joins_with_one_command_and_leaves_with_it(home, tmp_pat
         process.terminate()
         assert process.wait(20) == 0
     again = propolis("node", "join", invitation, home=tmp_path / "thief")
-    assert again.returncode == Exit.CONFIG
+    assert again.returncode == Exit.REFUSED
     assert "turned away" in again.stderr or "invitation" in again.stderr

@@ -26,6 +26,19 @@ def double(x):
     return x * 2
 
 
+async def later(x):
+    return x
+
+
+def many(x):
+    yield x
+
+
+class Thing:
+    def __call__(self, x):
+        return x
+
+
 def picky(x):
     print("looking at", x)
     return 1 / x
@@ -149,9 +162,8 @@ def test_a_stranger_is_turned_away(local, tmp_path):
         assert second.jobs() == []
         with pytest.raises(InvitationRefused, match="operator"):
             second.invite("node")
-    Fleet.join(text, tmp_path / "third")
     with pytest.raises(InvitationRefused):
-        Fleet(tmp_path / "third")
+        Fleet.join(text, tmp_path / "third")
 
 
 def test_bad_input_is_named_before_anything_leaves(local):
@@ -169,6 +181,18 @@ def test_bad_input_is_named_before_anything_leaves(local):
         far = msgspec.structs.replace(requirement_for(PRIVACY), region="No Such Place")
         with pytest.raises(DataError, match="out of bounds"):
             fleet.map(double, [1], privacy=far)
+        for inputs, word in (
+            (5, "inputs are a int"),
+            ("ab", "inputs are a str"),
+            ({"a": 1}, "a dict"),
+            ([], "no inputs"),
+        ):
+            with pytest.raises(DataError, match=word):
+                fleet.map(double, inputs, privacy=PRIVACY)
+        for function in (lambda x: x, later, Thing(), many):
+            with pytest.raises(DataError, match="only functions made with def"):
+                fleet.map(function, [1], privacy=PRIVACY)
+        assert fleet.map(double, (n for n in range(3)), privacy=PRIVACY) == [0, 2, 4]
         with pytest.raises(DataError, match="unknown privacy"):
             fleet.map(double, [1], privacy="none")
         with pytest.raises(RequirementUnmet, match="does not offer the package torch"):

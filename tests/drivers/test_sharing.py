@@ -15,7 +15,7 @@ from propolis.owner import keeper
 from propolis.owner.control import SOCKET, SocketPath
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
-from propolis.terms.errors import ConfigError
+from propolis.terms.errors import UnknownJob
 
 PRIVACY = "trusted-lenders"
 
@@ -73,7 +73,7 @@ def test_a_second_process_asks_runs_and_follows_beside_the_first(local, holder):
         assert held.wait(timeout=60) == "done"
         assert held.results() == [2 * n for n in range(400)]
         assert {row.name for row in fleet.jobs()} == {"held", "double"}
-        with pytest.raises(ConfigError, match="no jobs begin with"):
+        with pytest.raises(UnknownJob, match="no jobs begin with"):
             fleet.job("ffffffffff")
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from propolis.messages import values
-from propolis.sdk import tables
-from propolis.terms.errors import ConfigError, DataError
+from propolis.sdk import tables, writing
+from propolis.terms.errors import DataError
 
 TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -26,10 +26,10 @@ def test_npy_npz_safetensors_and_csv_are_read_as_written(tmp_path):
     np.save(tmp_path / "t.npy", TABLE)
     assert (tables.read_arrays(tmp_path / "t.npy") == TABLE).all()
     for name in ("t.npz", "t.safetensors"):
-        tables.write_arrays(tmp_path / name, {"x": TABLE})
+        writing.write_arrays(tmp_path / name, {"x": TABLE})
         assert (tables.read_arrays(tmp_path / name)["x"] == TABLE).all()
-    tables.write_arrays(tmp_path / "t.csv", {"x": TABLE})
-    assert (tables.read_arrays(tmp_path / "t.csv") == TABLE).all()
+    writing.write_arrays(tmp_path / "t.csv", {"x": TABLE})
+    assert [column.tolist() for column in tables.read_arrays(tmp_path / "t.csv").values()] == TABLE.T.tolist()
 
 
 def test_arrow_columns_are_arrays(tmp_path):
@@ -47,9 +47,10 @@ def test_an_arrow_column_of_text_travels_no_further_than_its_name(tmp_path):
 def test_arrow_without_its_library_says_what_to_install(tmp_path, monkeypatch):
     path = tmp_path / "t.arrow"
     path.write_bytes(b"ARROW1")
-    monkeypatch.setitem(sys.modules, "pyarrow.feather", None)
-    with pytest.raises(ConfigError, match=r"pip install 'propolis\[arrow\]'"):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(DataError) as found:
         tables.read_arrays(path)
+    assert "pip install 'propolis[arrow]'" in found.value.explain()
 
 
 class Bomb:
@@ -82,12 +83,84 @@ def test_junk_is_named(tmp_path, ending):
 
 
 @pytest.mark.parametrize(
-    ("text", "word"), [("a,b\n1,2\n3\n", "one length"), ("1,2\n3,x\n", "'x' in data row 2"), ("", "one length")]
+    ("text", "word"),
+    [
+        ("a,b\n1,2\n3\n", "line 3 has 1 cells"),
+        ("1,2\n3,x\n", "'x' in column '2', line 2 is not a number"),
+        ("", "is empty"),
+        ("a,b\n", "a header and no rows"),
+        ("a,b\n1,\n", "the cell in column 'b', line 2 is empty"),
+        ("a;b\n1;2\n", "semicolons"),
+        ("a,a\n1,2\n", "two columns are called 'a'"),
+        ('a,b\n1,"5,5"\n', "write decimals with a point"),
+        ("a\n123456789012345678901234567890\n", "column 'a', line 2 does not fit"),
+        ("a\n9007199254740993\n0.5\n", "9007199254740993 in column 'a', line 2"),
+    ],
 )
 def test_a_broken_csv_says_where(tmp_path, text, word):
     (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(DataError, match=word):
+    with pytest.raises(DataError) as found:
         tables.read_arrays(tmp_path / "t.csv")
+    assert word in found.value.explain()
+
+
+@pytest.mark.parametrize(("encoding", "word"), [("utf-16", "UTF-16"), ("latin-1", "Latin-1")])
+def test_a_csv_in_another_encoding_says_what_to_save_it_as(tmp_path, encoding, word):
+    (tmp_path / "t.csv").write_text("a,é\n1,2\n", encoding)
+    with pytest.raises(DataError) as found:
+        tables.read_arrays(tmp_path / "t.csv")
+    assert word in found.value.explain()
+    assert "CSV UTF-8" in found.value.explain()
+
+
+def test_integers_of_a_csv_stay_integers(tmp_path):
+    (tmp_path / "t.csv").write_text("\ufeffn,x\n9007199254740993,1\n-3,0.5\n", "utf-8")
+    found = tables.read_arrays(tmp_path / "t.csv")
+    assert found["n"].tolist() == [9007199254740993, -3]
+    assert found["x"].tolist() == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("kind", ["csv", "file", "stream"])
+def test_a_table_gives_a_function_dicts_whatever_its_format(tmp_path, kind):
+    import pyarrow
+
+    path = tmp_path / ("t.csv" if kind == "csv" else "t.arrow")
+    if kind == "csv":
+        path.write_text("age,height\n50,180.5\n40,170\n")
+    else:
+        table = pyarrow.table({"age": [50, 40], "height": [180.5, 170.0]})
+        make = pyarrow.ipc.new_file if kind == "file" else pyarrow.ipc.new_stream
+        with make(str(path), table.schema) as writer:
+            writer.write_table(table)
+    assert tables.read_values(path) == [{"age": 50, "height": 180.5}, {"age": 40, "height": 170.0}]
+
+
+def test_rows_without_names_are_lists_and_text_and_gaps_of_arrow_come_as_they_are(tmp_path):
+    (tmp_path / "t.csv").write_text("1,2\n3,4\n")
+    assert tables.read_values(tmp_path / "t.csv") == [[1, 2], [3, 4]]
+    path = arrow_file(tmp_path / "t.arrow", {"who": ["a", None], "n": [None, 3]})
+    assert tables.read_values(path) == [{"who": "a", "n": None}, {"who": None, "n": 3}]
+
+
+def test_an_archive_of_one_array_is_that_array_for_a_function(tmp_path):
+    np.savez(tmp_path / "one.npz", x=TABLE)
+    assert [row.tolist() for row in tables.read_values(tmp_path / "one.npz")] == TABLE.tolist()
+    np.savez(tmp_path / "two.npz", x=TABLE, y=TABLE)
+    with pytest.raises(DataError, match="holds 2 arrays"):
+        tables.read_values(tmp_path / "two.npz")
+
+
+def test_a_result_that_does_not_fit_its_format_leaves_the_old_file_and_no_other(tmp_path):
+    target = tmp_path / "o.csv"
+    target.write_text("old")
+    with pytest.raises(DataError, match="different length"):
+        writing.write_arrays(target, {"a": np.arange(2), "b": np.arange(3)})
+    with pytest.raises(DataError):
+        writing.write_arrays(tmp_path / "o.safetensors", {"label": np.array(["yes"])})
+    with pytest.raises(DataError):
+        writing.write_arrays(tmp_path / "o.npz", {"label": np.array([object()])})
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_values_are_one_per_task(tmp_path):

@@ -16,8 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from propolis.cli.fleet import JSON
 from propolis.cli.rows import nodes_table
-from propolis.cli.show import Exit, console, emit, table
+from propolis.cli.show import console, emit, table
 from propolis.messages.jobs import NodeRow
+from propolis.protocols.link.link import LinkConfig
+from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet, Job, models
 from propolis.sdk.local import LocalFleet, varied
 
@@ -27,6 +29,7 @@ ROUNDS = 300
 
 ROWS_PER_TASK = 45
 PRIVACY = "trusted-lenders"
+NOTICED = LinkConfig().dead
 
 
 def records() -> npt.NDArray[np.float32]:
@@ -112,12 +115,15 @@ def _watch(fleet: LocalFleet, job: Job, as_json: bool) -> str:
 
         def moved(job: Job) -> None:
             nonlocal killed
-            on = job.progress.nodes if job.progress is not None else 0
-            word = f"running on {on} nodes" + (f", {killed} was killed" if killed else "")
-            bar.update(line, completed=job.finished, description=word)
+            told = job.progress.nodes if job.progress is not None else 0
+            on = min(told, len(fleet.nodes))  # a dead node is counted until its silence tells
+            bar.update(line, completed=job.finished, description=f"running on {on} nodes")
             if not killed and job.finished >= job.tasks // 3:
                 killed = next(iter(fleet.nodes))
                 fleet.kill(killed)
+                if not as_json:
+                    late = f"within {NOTICED:g} s its silence tells"
+                    bar.console.print(f"kill -9 {killed}; {late}, and its tasks run elsewhere")
 
         job.wait(timeout=60, on_progress=moved)
     return killed
@@ -130,7 +136,7 @@ def _local(data: npt.NDArray[np.float32]) -> dict[str, Any]:
 
     session = ort.InferenceSession(model(), providers=["CPUExecutionProvider"])
     names = [item.name for item in session.get_outputs()]
-    return dict(zip(names, session.run(names, models.prepare(model(), data)), strict=True))
+    return dict(zip(names, session.run(names, models.prepare(models.signature(model()), data)), strict=True))
 
 
 def _same(found: Any, wanted: dict[str, Any]) -> bool:

@@ -10,11 +10,13 @@ import click
 from propolis.adapters.wire.choice import has_iroh
 from propolis.adapters.world import machine
 from propolis.cli.fleet import JSON
-from propolis.cli.show import Exit, emit, table
+from propolis.cli.show import emit, table
+from propolis.runtime.ending import Exit
 from propolis.terms.capability import Isolation, Rung
 from propolis.terms.errors import Unsupported
 
 Row = dict[str, str]
+USED_ABI = 6  # the newest Landlock ABI whose rights the sandbox asks for (adapters/executor/confine/landlock.py)
 
 
 async def _isolation() -> tuple[Isolation | None, str]:
@@ -56,7 +58,12 @@ def rows() -> list[Row]:
         lift = "" if reached.rung is Rung.NAMESPACES else "allow unprivileged user namespaces"
         found.append(_row("isolation", f"{reached.rung.name.lower()} (reached by doing)", means, lift))
         found.append(
-            _row("landlock", f"ABI {reached.landlock_abi}", "which rights the kernel can deny", "a newer kernel")
+            _row(
+                "landlock",
+                f"ABI {reached.landlock_abi}",
+                "which rights the kernel can deny",
+                f"a kernel with ABI {USED_ABI}" if reached.landlock_abi < USED_ABI else "",
+            )
         )
         uid = "a uid of its own per guest" if reached.own_uid else "your uid, inside a user namespace"
         found.append(_row("guest's user", uid, "never root"))

@@ -19,7 +19,7 @@ from propolis.decisions.privacy import DEFAULT, KEYWORDS
 from propolis.owner import keeper
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, running, stop_running, varied
-from propolis.terms.errors import ConfigError
+from propolis.terms.errors import ConfigError, PeerUnreachable
 
 FUNCTIONS = "--i-accept-functions-of-strangers-without-namespaces"
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
@@ -28,8 +28,15 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON and noth
 @contextlib.contextmanager
 def connected(home: Path) -> Iterator[Fleet]:
     """Open the home's fleet, visibly where it takes a moment."""
-    with errors.status("reaching the fleet"):
-        fleet = Fleet(home)
+    try:
+        with errors.status("reaching the fleet") if errors.is_terminal else contextlib.nullcontext():
+            fleet = Fleet(home)
+    except PeerUnreachable as error:
+        if not (home / "orchestrator").is_dir() or running(home):
+            raise
+        raise PeerUnreachable(
+            f"the local fleet of {home} does not run", hint="start it again: propolis up -d"
+        ) from error
     with fleet:
         yield fleet
 
@@ -52,7 +59,9 @@ def up(home: Path, count: int, listen: tuple[str, ...], functions: bool, detach:
     if running(home):
         raise ConfigError(f"a local fleet runs in {home} already; end it with: propolis down")
     fleet = LocalFleet(home, varied(count), listen, lend=(FUNCTIONS,) if functions else ())
-    with console.status(f"starting an orchestrator and {count} nodes", spinner="dots") if not as_json else _quiet():
+    with (
+        errors.status(f"starting an orchestrator and {count} nodes") if errors.is_terminal else contextlib.nullcontext()
+    ):
         fleet.start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -68,14 +77,6 @@ def up(home: Path, count: int, listen: tuple[str, ...], functions: bool, detach:
             fleet.stop()
     if detach and not as_json:
         console.print("running in the background; try: propolis run --help, end with: propolis down")
-
-
-class _quiet:  # noqa: N801  a context that does nothing
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
 
 
 def _watch(owner: Fleet, as_json: bool) -> None:
@@ -189,6 +190,7 @@ def _become_node(home: Path, invitation: str, limits: dict[str, object], as_json
             command.append(flag)
         elif value or isinstance(value, float):
             command += [flag, str(value)]
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C waits until there is a node that can leave
     os.execve(sys.executable, command, {**os.environ, "PROPOLIS_INVITATION": invitation})  # noqa: S606
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
@@ -9,10 +10,13 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 import click
 
 import propolis
-from propolis.cli import demo, doctor, fleet, jobs, sim
-from propolis.cli.show import Exit, errors
+from propolis.cli import demo, doctor, fleet, jobs, running, sim
+from propolis.cli.show import errors
 from propolis.runtime import config
+from propolis.runtime.ending import Exit, code_for
 from propolis.terms import errors as tree
+
+DEBUG = "PROPOLIS_DEBUG"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,25 +33,22 @@ def cli(context: click.Context, home: Path | None) -> None:
     context.obj = home or config.default_home()
 
 
-for command in (*fleet.COMMANDS, *jobs.COMMANDS, doctor.doctor, demo.demo, sim.sim):
+for command in (*fleet.COMMANDS, *running.COMMANDS, *jobs.COMMANDS, doctor.doctor, demo.demo, sim.sim):
     cli.add_command(command)
 
 
-def code_for(error: tree.PropolisError) -> Exit:
-    """Return the exit code of an error."""
-    match error:
-        case tree.WireError():
-            return Exit.UNREACHABLE
-        case tree.AdmissionError():
-            return Exit.REFUSED
-        case tree.ExecutorError():
-            return Exit.FAILED
-        case tree.ConfigError() | tree.StoreError() | tree.CustodyError():
-            return Exit.CONFIG
-        case tree.DataError():
-            return Exit.USAGE
-        case _:
-            return Exit.FAILED
+def _say(error: tree.PropolisError) -> None:
+    errors.print(f"error {error.code}: {error.explain()}")
+
+
+def _unforeseen(error: Exception) -> tree.ProtocolMisuse:
+    """What nobody foresaw is our mistake: say it in one line, and how to tell us. The traceback only where asked for."""
+    if os.environ.get(DEBUG):
+        traceback.print_exc()
+    text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return tree.ProtocolMisuse(
+        text, hint=f"this is a defect of propolis; please report it with what {DEBUG}=1 adds to this"
+    )
 
 
 def main() -> None:
@@ -63,10 +64,15 @@ def main() -> None:
         sys.exit(Exit.USAGE)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
+    except BrokenPipeError:  # whoever read us has seen enough, like head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(Exit.OK)
     except tree.PropolisError as error:
-        errors.print(f"[red]error[/red] {error.code}", end=": ", markup=True)
-        errors.print(error.explain())
+        _say(error)
         sys.exit(code_for(error))
+    except Exception as error:  # noqa: BLE001  the last net before a person's terminal
+        _say(_unforeseen(error))
+        sys.exit(Exit.FAILED)
 
 
 if __name__ == "__main__":

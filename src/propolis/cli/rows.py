@@ -1,12 +1,24 @@
 """How the fleet's rows look: tables that fit 80 columns, long reasons below them."""
 
+from collections.abc import Sequence
+
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from propolis.cli.show import clean, table
-from propolis.messages.jobs import JobRow, NodeRow
+from propolis.cli.show import clean, console, table
+from propolis.messages.jobs import JobRow, NodeRow, Verdict
 from propolis.terms.identity import short
+from propolis.terms.requirement import Adversary
+
+_WHO = {
+    Adversary.NETWORK: "whoever is on the path, the orchestrator too",
+    Adversary.CO_TENANT: "another job on the same machine",
+    Adversary.MALWARE: "an intruder with root on an honest owner's machine",
+    Adversary.LENDER: "the machine's owner, who has root",
+    Adversary.CHEAP_PHYSICAL: "the owner with a soldering iron, or a thief with the disk",
+    Adversary.LABORATORY: "the owner with a laboratory",
+}
 
 
 def nodes_table(rows: list[NodeRow]) -> Table:
@@ -33,8 +45,30 @@ def jobs_table(rows: list[JobRow]) -> Group:
         )
         for row in rows
     ])  # fmt: skip
-    reasons = [Text(clean(f"{row.job[:4].hex()} {row.state}: {row.reason}"), style="dim") for row in rows if row.reason]
+    reasons = [
+        Text(console.fit(clean(f"{row.job[:4].hex()} {row.state}: {row.reason}")), style="dim")
+        for row in rows
+        if row.reason
+    ]
     return Group(made, *reasons)
+
+
+def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
+    """Return who may run a job and who not; nodes with the same reasons share a line."""
+    alike: dict[tuple[bool, tuple[str, ...]], list[str]] = {}
+    for verdict in verdicts:
+        alike.setdefault((verdict.admitted, verdict.reasons), []).append(verdict.name or short(verdict.node))
+    rows = [
+        (", ".join(names), "may run it" if admitted else "refused", "; ".join(reasons))
+        for (admitted, reasons), names in alike.items()
+    ]
+    return table("", ("NODES", "VERDICT", "WHY"), rows)
+
+
+def adversaries(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return who is meant by the short names in the reasons."""
+    said = " ".join(reason for verdict in verdicts for reason in verdict.reasons)
+    return [f"{who.label}: {words}" for who, words in _WHO.items() if f"{who.label} " in said]
 
 
 def _age(seconds: float) -> str:

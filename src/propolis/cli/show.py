@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
+from textwrap import TextWrapper
 from typing import Any
 
 import msgspec
@@ -23,28 +24,32 @@ def clean(text: str) -> str:
 
 
 class SafeConsole(Console):
-    """Prints strings as they are: no control characters, and markup only where `markup=True` asks for it."""
+    """Prints strings as they are: no control characters, and markup only where `markup=True` asks for it.
+
+    Sentences end at the terminal's edge; words are never broken, so an invitation stays one word to copy.
+    """
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print."""
         options.setdefault("markup", False)
-        super().print(*[clean(o) if isinstance(o, str) else o for o in objects], **options)
+        super().print(*[self.fit(clean(o)) if isinstance(o, str) else o for o in objects], **options)
+
+    def fit(self, text: str) -> str:
+        """Return the text with its lines broken where the terminal ends."""
+        if not self.is_terminal:
+            return text  # a file or a pipe: its reader finds a sentence in one piece
+        return "\n".join(folded(line, self.width) for line in text.split("\n"))
+
+
+def folded(line: str, width: int) -> str:
+    """Return a line broken between words, what follows a little further in."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    fold = TextWrapper(width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return line if len(line) <= width else fold.fill(line)
 
 
 console = SafeConsole(stderr=False, highlight=False, soft_wrap=True)
 errors = SafeConsole(stderr=True, highlight=False, soft_wrap=True)
-
-
-class Exit(IntEnum):
-    """Exit codes; docs/reference/cli.md has the same table and a test joins the two."""
-
-    OK = 0
-    FAILED = 1  # the job or one of its tasks failed
-    USAGE = 2  # the command line is off
-    UNREACHABLE = 3  # no fleet answers
-    REFUSED = 4  # refused, or waiting with no node that may run it
-    CONFIG = 5  # this machine's files or settings
-    INTERRUPTED = 130
 
 
 def emit(as_json: bool, record: Any, table: RenderableType | None = None, text: str = "") -> None:

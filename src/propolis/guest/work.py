@@ -3,22 +3,24 @@
 import importlib
 import io
 import traceback
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import numpy as np
 
 from propolis.messages import codec, values
 from propolis.messages.program import Program
+from propolis.terms.errors import PropolisError
 from propolis.terms.job import Kind
 
 Compute = Callable[[Any], Any]
 
 
 def load(program: Program) -> Compute:
-    """Return the program as a callable. Raises whatever the owner's program raises."""
-    return _model(program.model) if program.kind is Kind.INFERENCE else _function(program)
+    """Return the program as a callable. Raises whatever the owner's program raises; its prints go with the first task's."""
+    with _kept():
+        return _model(program.model) if program.kind is Kind.INFERENCE else _function(program)
 
 
 def _function(program: Program) -> Compute:
@@ -83,33 +85,54 @@ def _warm(session: Any, compute: Compute) -> None:
 
 
 class Printed(io.TextIOBase):
-    """Keeps the first part of what a task prints."""
+    """Keeps the first part of what a task prints, and says where it stopped keeping."""
+
+    encoding = "utf-8"  # what programs ask before they print
 
     def __init__(self) -> None:
         self._parts: list[str] = []
-        self._room = values.MAX_PRINTED
+        self._room = values.PRINTED_KEPT
 
     def write(self, text: str) -> int:
         """Keep what fits."""
         if self._room > 0:
             self._parts.append(text[: self._room])
-            self._room -= len(text)
+        self._room -= len(text)
         return len(text)
 
-    def text(self) -> str:
-        """Return what was kept."""
-        return "".join(self._parts)
+    def take(self) -> str:
+        """Return what was kept, and begin anew for the next task."""
+        text = "".join(self._parts).encode("utf-8", "replace").decode()  # half a surrogate pair cannot travel
+        if self._room < 0:
+            text += f"\n... cut: {-self._room} more characters; {values.PRINTED_KEPT // 1024} kB are kept of what a task prints\n"
+        self._parts, self._room = [], values.PRINTED_KEPT
+        return text
+
+
+_printed = Printed()
+"""One for the life of the guest: a log handler made in the first task still writes to the right place in the next."""
+
+
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Keep what is printed, on stderr too: warnings and logging go there."""
+    with redirect_stdout(_printed), redirect_stderr(_printed):
+        yield
 
 
 def outcome(compute: Compute, plain: bytes) -> bytes:
     """Run one task; return its encoded Outcome. The job's own errors are part of the outcome, for its owner alone."""
-    printed = Printed()
     try:
-        with redirect_stdout(printed):
+        with _kept():
             answer = compute(values.decode(plain))
-        result = values.Outcome(ok=True, value=values.encode(answer), printed=printed.text())
     except BaseException as error:  # noqa: BLE001  whatever the owner's code raises goes to its owner, SystemExit too
-        result = values.Outcome(ok=False, error=_story(error), printed=printed.text())
+        return codec.encode(values.Outcome(ok=False, error=_story(error), printed=_printed.take()))
+    try:
+        result = values.Outcome(ok=True, value=values.encode(answer), printed=_printed.take())
+    except PropolisError as error:  # where in our own code it was found helps nobody
+        result = values.Outcome(
+            ok=False, error=f"what the function returned: {error}"[:1000] + "\n", printed=_printed.take()
+        )
     return codec.encode(result)
 
 

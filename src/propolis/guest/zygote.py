@@ -64,7 +64,10 @@ class Zygote:
 
     def serve(self) -> None:
         """Answer requests until the agent's end is closed."""
-        self._control.send(codec.encode(Forked(ticket=0, pid=os.getpid())))
+        try:
+            self._control.send(codec.encode(Forked(ticket=0, pid=os.getpid())))
+        except BrokenPipeError:
+            return  # the agent left while we imported
         poller = select.poll()
         poller.register(self._control, select.POLLIN)
         poller.register(self._wake_read, select.POLLIN)

@@ -17,7 +17,8 @@ _ARRAY = 1
 _KINDS = frozenset("biufcSU")
 MAX_DIMENSIONS = 32
 MAX_ERROR = 8 * 1024  # letters kept of a traceback
-MAX_PRINTED = 64 * 1024  # letters kept of what a task prints
+PRINTED_KEPT = 64 * 1024  # letters kept of what a task prints
+MAX_PRINTED = PRINTED_KEPT + 256  # with the note that says it was cut
 
 
 class _ArrayHead(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

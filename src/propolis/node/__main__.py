@@ -14,7 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from propolis.adapters.executor.bare import BareExecutor
 from propolis.node.assembly import Node, enlist, run, sandboxed
 from propolis.ports.executor import Executor
-from propolis.runtime import config, invitation
+from propolis.runtime import config, ending, invitation
 from propolis.terms.errors import PropolisError
 
 FUNCTIONS = "--i-accept-functions-of-strangers-without-namespaces"
@@ -51,8 +51,10 @@ def main() -> int:
         )
         asyncio.run(_serve(Node(options.home, executor, settings), options.say))
     except PropolisError as error:
-        sys.stderr.write(error.explain() + "\n")
-        return 5
+        ending.say(error)
+        return ending.code_for(error)
+    if options.say:
+        sys.stderr.write("left the fleet; propolis node start comes back as the same member\n")
     return 0
 
 
@@ -78,6 +80,7 @@ async def _serve(node: Node, say: str) -> None:
     task = asyncio.create_task(run(node, lambda: _ready(say)))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the command line held it back while we started
     try:
         await task
     except asyncio.CancelledError:

@@ -15,6 +15,7 @@ from propolis.adapters.wire.choice import open_wires
 from propolis.adapters.world import machine
 from propolis.adapters.world.system import SystemClock, SystemEntropy
 from propolis.messages.jobs import Expect
+from propolis.messages.membership import Role
 from propolis.node.hosting import Hosting
 from propolis.parties.node import node_party
 from propolis.ports.executor import Executor
@@ -36,9 +37,11 @@ log = logging.getLogger(__name__)
 
 
 def enlist(home: Path, invitation: Invitation) -> None:
-    """Note the fleet an invitation leads to; the token is spent at the first start. Raises ConfigError."""
+    """Note the fleet an invitation leads to; the token is spent at the first start. Raises InvitationRefused, ConfigError."""
+    if invitation.role is not Role.NODE:
+        raise InvitationRefused("this invitation is for an owner", hint="propolis join INVITATION takes it")
     known = config.read(home / "fleet.json", config.FleetFile)
-    if known is not None and known.fleet != invitation.fleet.hex():
+    if known is not None and not known.token and known.fleet != invitation.fleet.hex():
         raise ConfigError(f"{home} already belongs to another fleet; use another --home")
     token = invitation.token.hex() if known is None or known.token else ""
     fleet = config.FleetFile(fleet=invitation.fleet.hex(), addresses=invitation.addresses, token=token)
@@ -129,7 +132,10 @@ class Node:
                 self.inside.set()
             case Barred():
                 self.barred = note
-                log.error("turned away: %s", note.reason)
+                if self.inside.is_set():  # before that, whoever waits for us to come in says it
+                    log.error("turned away: %s", note.reason)
+                elif self._fleet.token:  # it never opened anything: this home belongs to no fleet
+                    (self._home / "fleet.json").unlink(missing_ok=True)
                 self.inside.set()
             case Expect(program=program, peers=peers):
                 if len(self._expected) > 100_000:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from propolis.orchestrator.assembly import Orchestrator
-from propolis.runtime import config
+from propolis.runtime import config, ending
 from propolis.terms.errors import PropolisError
 
 MAX_FILES = 65_536
@@ -30,8 +30,8 @@ def main() -> int:
         orchestrator = Orchestrator(options.home, settings)
         asyncio.run(_serve(orchestrator, (options.invite_nodes, options.invite_owner)))
     except PropolisError as error:
-        sys.stderr.write(error.explain() + "\n")
-        return 5
+        ending.say(error)
+        return ending.code_for(error)
     return 0
 
 

@@ -31,7 +31,7 @@ from propolis.runtime.driver import Driver
 from propolis.runtime.invitation import Invitation, to_text
 from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
-from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError, TooLarge
+from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError, TooLarge, UnknownJob
 from propolis.terms.identity import JobId
 from propolis.terms.job import MAX_PROGRAM_BYTES, JobState
 
@@ -144,11 +144,11 @@ class Client:
         return list(self._vault.jobs())
 
     async def reopen(self, job: JobId) -> Live:
-        """Take up a job of an earlier session. Raises ConfigError."""
+        """Take up a job of an earlier session. Raises UnknownJob."""
         if job not in self._owned:
             owned = self._vault.jobs().get(job)
             if owned is None:
-                raise ConfigError(f"this home knows no job {job.hex()[:8]}")
+                raise UnknownJob(f"this home knows no job {job.hex()[:8]}")
             self._take_up(owned)
         return self.live[job]
 

@@ -65,7 +65,7 @@ class Session(Protocol):
         ...
 
     async def reopen(self, job: JobId) -> Live:
-        """Take up a known job. Raises ConfigError."""
+        """Take up a known job. Raises UnknownJob."""
         ...
 
     async def stop_job(self, job: JobId) -> None:

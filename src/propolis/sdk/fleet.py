@@ -7,11 +7,13 @@ with Fleet() as fleet:
 import asyncio
 import secrets
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from propolis.decisions import admission, privacy
 from propolis.messages import codec, values
@@ -23,14 +25,25 @@ from propolis.owner.live import Draft
 from propolis.owner.sharing import Sharing
 from propolis.runtime import config, invitation
 from propolis.runtime.known import known_today
-from propolis.sdk import models, source, tables
+from propolis.sdk import joining, models, source, tables
 from propolis.sdk.job import Job
-from propolis.terms.errors import ConfigError, DataError, MalformedMessage, RequirementUnmet
+from propolis.sdk.options import InferOptions, MapOptions
+from propolis.terms.errors import (
+    DataError,
+    InvitationRefused,
+    MalformedMessage,
+    PropolisError,
+    RequirementUnmet,
+    UnknownJob,
+)
 from propolis.terms.identity import JOB_ID_BYTES, JobId
 from propolis.terms.job import MAX_TASK_BYTES, MAX_TASKS, BlobRef, JobSpec, Kind, Needs
 from propolis.terms.requirement import Requirement
 
 T = TypeVar("T")
+Array = npt.NDArray[Any]
+Inputs = npt.ArrayLike | Mapping[str, npt.ArrayLike] | str | Path
+SHORTEST_PREFIX = 4  # of a job's id: a slip of a finger must not end somebody's night of work
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +60,9 @@ class Fleet:
     def __init__(self, home: Path | str | None = None, connect_timeout: float = 5.0) -> None:
         """Connect. Raises ConfigError (no fleet here), PeerUnreachable, InvitationRefused."""
         self._home = Path(home) if home is not None else config.default_home()
+        self._session = Sharing(self._home / "owner")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="propolis-owner", daemon=True)
-        self._session = Sharing(self._home / "owner")
         self._thread.start()
         try:
             self._call(self._session.open(connect_timeout))
@@ -59,17 +72,17 @@ class Fleet:
 
     @staticmethod
     def join(text: str, home: Path | str | None = None) -> None:
-        """Become an owner in a fleet by an invitation. Raises InvitationRefused, ConfigError."""
-        folder = (Path(home) if home is not None else config.default_home()) / "owner"
-        invited = invitation.from_text(text)
-        if invited.role is not Role.OWNER:
-            raise ConfigError("this invitation is for a node: propolis node join")
-        known = config.read(folder / "fleet.json", config.FleetFile)
-        if known is not None and known.fleet != invited.fleet.hex():
-            raise ConfigError(f"{folder} already belongs to another fleet; use another home")
-        if known is None or known.token:
-            record = config.FleetFile(fleet=invited.fleet.hex(), addresses=invited.addresses, token=invited.token.hex())
-            config.write(folder / "fleet.json", record)
+        """Become an owner in a fleet by an invitation; success means the fleet said so, and a no leaves the home as it was.
+
+        Raises InvitationRefused, PeerUnreachable, ConfigError.
+        """
+        base = Path(home) if home is not None else config.default_home()
+        joining.note(base / "owner", invitation.from_text(text))
+        try:
+            Fleet(base).close()
+        except PropolisError as error:
+            joining.take_back(base / "owner", keep_key=not isinstance(error, InvitationRefused))
+            raise
 
     def __enter__(self) -> "Fleet":
         """Use as a context."""
@@ -83,13 +96,26 @@ class Fleet:
         """Disconnect; jobs go on as far as they can without us."""
         if not self._loop.is_running():
             return
-        self._call(self._session.close())
+        self._call(self._leave())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5.0)
         self._loop.close()
 
+    async def _leave(self) -> None:
+        """End the session, and whatever an interrupted call left waiting on the loop."""
+        await self._session.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return waiting.result()
+        except BaseException:
+            waiting.cancel()  # Ctrl-C ends the wait here; without this the coroutine would go on over there
+            raise
 
     def pause(self, seconds: float) -> None:
         """Return when anything moved, or after `seconds`."""
@@ -97,18 +123,26 @@ class Fleet:
 
     # -- the two kinds of work
 
-    def map(self, function: Callable[..., Any] | str, inputs: Sequence[Any], **options: Any) -> list[Any]:
+    def map(
+        self, function: Callable[..., Any] | str, inputs: Iterable[Any], **options: Unpack[MapOptions]
+    ) -> list[Any]:
         """Run `function` on every input, privately, and return the results in order. Options: see `submit_map`."""
         job = self.submit_map(function, inputs, **options)
         self._settled(job)
-        results: list[Any] = job.results()
-        return results
+        return job.values()
 
-    def infer(self, model: str | Path | bytes, inputs: Any, **options: Any) -> Any:
-        """Run an ONNX model over a table, privately, and return its outputs. Options: see `submit_inference`."""
+    def infer(
+        self, model: str | Path | bytes, inputs: Inputs, **options: Unpack[InferOptions]
+    ) -> Array | dict[str, Array]:
+        """Run an ONNX model over a table, privately, and return its outputs: one array where one went in and one comes out.
+
+        Options: see `submit_inference`.
+        """
         job = self.submit_inference(model, inputs, **options)
         self._settled(job)
-        return job.results()
+        results = job.results()
+        assert not isinstance(results, list)
+        return results
 
     def _settled(self, job: Job) -> None:
         """Wait; a job that cannot run on this fleet as it is says so instead of waiting for ever."""
@@ -124,7 +158,7 @@ class Fleet:
     def submit_map(
         self,
         function: Callable[..., Any] | str,
-        inputs: Sequence[Any],
+        inputs: Iterable[Any],
         *,
         entry: str = "",
         privacy: str | Requirement = privacy.DEFAULT,
@@ -137,19 +171,20 @@ class Fleet:
         """Submit a function over inputs, one task each. `function` is a def, or source text with `entry` its function.
 
         packages: what it imports beyond the standard library, like "numpy>=2"; must be offered by a node, is never
-        installed. memory_mb, task_seconds: the most one task needs. Raises DataError, RequirementUnmet.
+        installed. memory_mb, task_seconds: the most one task needs. An input or a result takes at most 8 MiB.
+        Raises DataError, RequirementUnmet.
         """
         text, main = source.standalone(function, entry)
         names = tuple(package.split("=")[0].split("<")[0].split(">")[0].split("!")[0].strip() for package in packages)
         program = Program(kind=Kind.FUNCTION, source=text, entry=main, packages=names)
-        encoded = [values.encode(value) for value in inputs]
+        encoded = [_encoded(number, value) for number, value in enumerate(_listed(inputs))]
         needs = Needs(memory_mb=memory_mb, task_seconds=task_seconds, packages=tuple(packages), python=python)
         return self._submit(program, encoded, name or main, privacy, needs, bare_array=False)
 
     def submit_inference(
         self,
         model: str | Path | bytes,
-        inputs: Any,
+        inputs: Inputs,
         *,
         rows_per_task: int | None = None,
         privacy: str | Requirement = privacy.DEFAULT,
@@ -157,17 +192,22 @@ class Fleet:
         memory_mb: int = 1024,
         task_seconds: float = 60.0,
     ) -> Job:
-        """Submit an ONNX model over an array, a dict of arrays, or a file (csv, npy, npz, safetensors, arrow)."""
+        """Submit an ONNX model over an array, a dict of arrays or columns, or a file (csv, npy, npz, safetensors, arrow).
+
+        Columns go to the inputs of their names, or side by side to a single input. Raises DataError, RequirementUnmet.
+        """
         data = models.read_model(model)
+        wanted = models.signature(data)
         given = tables.read_arrays(Path(inputs)) if isinstance(inputs, str | Path) else inputs
-        if not isinstance(given, Mapping):
-            given = _array(given)
-        arrays = models.prepare(data, dict(given) if isinstance(given, Mapping) else given)
-        encoded = [values.encode(task) for task in models.cut(arrays, rows_per_task)]
+        given = given if isinstance(given, Mapping) else _array(given)
+        bare = isinstance(given, tables.Table) or not isinstance(given, Mapping)
+        encoded = [
+            values.encode(task) for task in models.cut(models.prepare(wanted, given), rows_per_task, wanted.batch)
+        ]
         title = name or (Path(model).stem if isinstance(model, str | Path) else "model")
         needs = Needs(memory_mb=memory_mb, task_seconds=task_seconds, packages=("onnxruntime",))
         program = Program(kind=Kind.INFERENCE, model=data)
-        return self._submit(program, encoded, title, privacy, needs, bare_array=not isinstance(given, Mapping))
+        return self._submit(program, encoded, title, privacy, needs, bare_array=bare)
 
     def _submit(
         self,
@@ -180,7 +220,9 @@ class Fleet:
         bare_array: bool,
     ) -> Job:
         if not 0 < len(inputs) <= MAX_TASKS:
-            raise DataError(f"a job has 1 to {MAX_TASKS} tasks, not {len(inputs)}")
+            raise DataError(
+                "there are no inputs: a job has at least one" if not inputs else f"over {MAX_TASKS} inputs in one job"
+            )
         longest = max(map(len, inputs))
         if longest > MAX_TASK_BYTES - 64:
             raise DataError(
@@ -209,10 +251,12 @@ class Fleet:
     # -- looking
 
     def job(self, prefix: str) -> Job:
-        """Return one of our jobs by the beginning of its id, also after a restart. Raises ConfigError."""
+        """Return one of our jobs by the beginning of its id, also after a restart. Raises UnknownJob."""
+        if len(prefix) < SHORTEST_PREFIX:
+            raise UnknownJob(f"{prefix!r} is too short for a job's id: at least {SHORTEST_PREFIX} characters of it")
         found = [job for job in self._call(self._session.jobs()) if job.hex().startswith(prefix.lower())]
         if len(found) != 1:
-            raise ConfigError(f"{len(found) or 'no'} jobs begin with {prefix!r}; propolis jobs lists them")
+            raise UnknownJob(f"{len(found) or 'no'} jobs begin with {prefix!r}")
         return Job(self, self._call(self._session.reopen(found[0])))
 
     def jobs(self) -> list[JobRow]:
@@ -228,7 +272,7 @@ class Fleet:
         full = self.job(job).id
         rows = self._call(self._session.ask("explain", bytes.fromhex(full)))
         if not rows.jobs:
-            raise ConfigError(f"the orchestrator does not know job {job}")
+            raise UnknownJob(f"the orchestrator does not know job {job}")
         return Explanation(job=rows.jobs[0], verdicts=rows.verdicts, events=rows.events)
 
     def stop(self, job: str) -> None:
@@ -245,7 +289,24 @@ class Fleet:
         return self._call(self._session.invite(Role(role)))
 
 
-def _array(given: Any) -> Any:
-    import numpy as np
+def _array(given: npt.ArrayLike) -> Array:
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise DataError(f"the rows do not make one array: {error}") from error
 
-    return np.asarray(given)
+
+def _encoded(number: int, value: Any) -> bytes:
+    try:
+        return values.encode(value)
+    except DataError as error:
+        raise DataError(f"input {number}: {error}") from error
+
+
+def _listed(inputs: Iterable[Any]) -> list[Any]:
+    if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
+        raise DataError(
+            f"inputs are a {type(inputs).__name__}; a list is wanted, one input per task",
+            hint="put a single input into a list",
+        )
+    return list(inputs)

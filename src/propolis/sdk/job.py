@@ -4,13 +4,17 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import numpy.typing as npt
+
 from propolis.messages import values
 from propolis.messages.jobs import Progress, TaskResult
 from propolis.owner.live import ENDED, Live
-from propolis.sdk import models
-from propolis.terms.errors import Crashed, Overran, RequirementUnmet, TaskRaised
+from propolis.sdk import answers
+from propolis.terms.errors import Crashed, DataError, Overran, RequirementUnmet, TaskRaised
 from propolis.terms.job import Kind
 
+Array = npt.NDArray[Any]
+LAST_WORD_SECONDS = 1.0
 _CODES = {Overran.code: Overran, Crashed.code: Crashed}
 
 
@@ -64,6 +68,13 @@ class Job:
         """How many finished tasks raised: the function's own doing, told to its owner alone."""
         return sum(outcome is not None and not outcome.ok for _, outcome in self._live.outcomes.values())
 
+    def first_raised(self) -> tuple[int, str]:
+        """Return the first task that raised and the last line of what it raised; (-1, "") when none did."""
+        for index, outcome in enumerate(self.outcomes()):
+            if outcome is not None and not outcome.ok:
+                return index, (outcome.error.strip().splitlines() or ["no word"])[-1]
+        return -1, ""
+
     def partial(self) -> list[Any]:
         """Return results in input order, None where a task raised, failed or has not finished."""
         outcomes = self.outcomes()
@@ -77,7 +88,14 @@ class Job:
         """Return why it waits, failed or was refused."""
         if self._live.refused is not None:
             return self._live.refused.reason
-        return self._live.progress.reason if self._live.progress is not None else ""
+        told = self._live.progress.reason if self._live.progress is not None else ""
+        return told or (self._fault() if self.state() == "failed" else "")
+
+    def _fault(self) -> str:
+        """Return what the results themselves say of a failure: the orchestrator's word is not kept here."""
+        failed = [item for item, outcome in self._live.outcomes.values() if outcome is None]
+        first = min(failed, key=lambda item: item.index)
+        return f"{len(failed)} of {self.tasks} tasks failed; the first is task {first.index}: {first.code}"
 
     def wait(self, timeout: float | None = None, on_progress: Callable[["Job"], None] | None = None) -> str:
         """Return the final state, or the present one when `timeout` seconds pass. Calls `on_progress` as it moves."""
@@ -89,26 +107,44 @@ class Job:
             self._fleet.pause(left)
             if on_progress is not None:
                 on_progress(self)
+        self._last_word()
         if on_progress is not None:
             on_progress(self)
         return self.state()
+
+    def _last_word(self) -> None:
+        """The last result of a failed job may come before the orchestrator's word on why: give it a moment."""
+        until = time.monotonic() + LAST_WORD_SECONDS
+        while self._live.progress is not None and self.state() == "failed" and not self._live.progress.reason:
+            if time.monotonic() > until:
+                return
+            self._fleet.pause(0.1)
 
     def outcomes(self) -> list[values.Outcome | None]:
         """Return each task's outcome in order; None where there is none (yet)."""
         return [self._live.outcomes.get(index, (None, None))[1] for index in range(self.tasks)]
 
-    def results(self) -> Any:
-        """Return results in input order: a list for functions, arrays for models.
+    def results(self) -> "list[Any] | Array | dict[str, Array]":
+        """Return results in input order: a list for functions; for models arrays, or one where one array went in.
 
         Raises RequirementUnmet (refused), TaskRaised (the function raised), Overran or Crashed (a task failed for good).
         """
+        if self.kind is Kind.FUNCTION:
+            return self.values()
+        joined = self.arrays()
+        return next(iter(joined.values())) if self._live.single and len(joined) == 1 else joined
+
+    def values(self) -> list[Any]:
+        """Return what each task gave, in input order. Raises as `results` does."""
         if self._live.refused is not None:
             raise RequirementUnmet(self._live.refused.reason)
-        found = [self._value(index) for index in range(self.tasks)]
-        if self._live.spec.kind is Kind.FUNCTION:
-            return found
-        joined = models.join(found)
-        return next(iter(joined.values())) if self._live.single and len(joined) == 1 else joined
+        return [self._value(index) for index in range(self.tasks)]
+
+    def arrays(self) -> dict[str, Array]:
+        """Return a model's outputs by name. Raises as `results` does, and DataError for a job of a function."""
+        if self.kind is Kind.FUNCTION:
+            raise DataError("a function's results are values, not arrays: results()")
+        return answers.join(self.values())
 
     def _value(self, index: int) -> Any:
         pair = self._live.outcomes.get(index)
@@ -116,7 +152,7 @@ class Job:
             raise RequirementUnmet(f"task {index} has no result yet: {self.state()} {self.reason()}")
         item, outcome = pair
         if outcome is None:
-            raise _CODES.get(item.code, Crashed)(f"task {index} failed for good: {item.code}")
+            raise _CODES.get(item.code, Crashed)(f"task {index} failed for good: {self.reason() or item.code}")
         if not outcome.ok:
             raise TaskRaised(f"task {index} raised:\n{outcome.error}")
         return values.decode(outcome.value)

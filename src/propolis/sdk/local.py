@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -52,6 +53,7 @@ class LocalFleet:
         self.limits = list(nodes)
         self.orchestrator: subprocess.Popen[str] | None = None
         self.nodes: dict[str, subprocess.Popen[str]] = {}
+        self._said: dict[str, int] = {}  # where in each log the words of this start begin
 
     def __enter__(self) -> "LocalFleet":
         """Start everything."""
@@ -71,10 +73,10 @@ class LocalFleet:
         try:
             ready = self.start_orchestrator(invite_nodes=len(missing), invite_owner=owner)
             invitations = dict(zip(missing, ready["node_invitations"], strict=True))
-            if owner:
-                Fleet.join(ready["owner_invitation"], self.home)
             for limit in self.limits:
                 self._launch_node(limit, invitations.get(limit.name, ""))
+            if owner:
+                Fleet.join(ready["owner_invitation"], self.home)
             for limit in self.limits:
                 self._ready(self.nodes[limit.name], limit.name)
         except BaseException:
@@ -110,6 +112,7 @@ class LocalFleet:
     ) -> "subprocess.Popen[str]":
         (self.home / "logs").mkdir(exist_ok=True)
         with (self.home / "logs" / f"{name}.log").open("ab") as log:
+            self._said[name] = log.tell()
             return subprocess.Popen(
                 [sys.executable, "-m", *words],
                 stdout=subprocess.PIPE,
@@ -131,11 +134,22 @@ class LocalFleet:
         readable, _, _ = select.select([process.stdout], [], [], START_SECONDS)
         line = process.stdout.readline() if readable else ""
         if not line:
-            log = self.home / "logs" / f"{name}.log"
-            said = log.read_text(errors="replace").strip().splitlines()[-4:]
-            raise ConfigError(f"{name} did not start: {' / '.join(said) or 'no word'} (see {log})")
+            raise self._not_started(name)
         found: dict[str, Any] = json.loads(line)
         return found
+
+    def _not_started(self, name: str) -> ConfigError:
+        """Return what the process said this time, as its own error says it."""
+        log = self.home / "logs" / f"{name}.log"
+        with log.open("rb") as file:
+            file.seek(self._said.get(name, 0))
+            said = file.read().decode("utf-8", "replace").strip()
+        found = re.search(r"^error [a-z.-]+: (.*?)(?:\n  → (.*))?$", said, re.MULTILINE)
+        if found:
+            return ConfigError(f"{name} did not start: {found[1]}", hint=found[2] or f"{log} has all it said")
+        return ConfigError(
+            f"{name} did not start: {' / '.join(said.splitlines()[-4:]) or 'no word'}", hint=f"see {log}"
+        )
 
     def kill(self, name: str) -> None:
         """Kill a node, or "orchestrator", with signal 9."""

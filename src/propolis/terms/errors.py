@@ -24,6 +24,7 @@
     ├── PlacementError
     │   └── SolutionRejected       a solver's answer that breaks a constraint
     ├── DataError              an input file or value that is not of a safe format or shape
+    │   └── UnknownJob             a job's id that names none, or several
     └── ConfigError            a setting or state folder that cannot be used
 
 Verdicts that are normal (refused, waiting, infeasible) are returned as values with reasons; what is unsafe to ignore is
@@ -34,15 +35,19 @@ from typing import ClassVar
 
 
 class PropolisError(Exception):
-    """Root of the tree. `code` is stable; `hint` tells a person what to do next."""
+    """Root of the tree. `code` is stable; `hint` tells a person what to do next, a nearer one may be given."""
 
     code: ClassVar[str] = "propolis"
     hint: ClassVar[str] = ""
 
+    def __init__(self, text: str = "", *, hint: str = "") -> None:
+        super().__init__(text)
+        self.way_out = hint or self.hint
+
     def explain(self) -> str:
         """Return the text a person sees: what happened, then the way out."""
         text = str(self) or self.code
-        return f"{text}\n  → {self.hint}" if self.hint else text
+        return f"{text}\n  → {self.way_out}" if self.way_out else text
 
 
 class WireError(PropolisError):
@@ -192,6 +197,13 @@ class DataError(PropolisError):
     """An input file or value that is not of a safe format, type or shape."""
 
     code = "data"
+
+
+class UnknownJob(DataError):
+    """A job's id, or the beginning of one, that names no job of this home, or several."""
+
+    code = "data.job"
+    hint = "propolis jobs --all lists them"
 
 
 class ConfigError(PropolisError):

@@ -125,7 +125,7 @@ class ProcessGuest:
         self._queued = max(0, self._queued - len(bodies))
         if any(len(body) > MAX_TASK_BYTES for body in bodies):
             await self.kill()
-            raise Overran(f"a result is over {MAX_TASK_BYTES} bytes")
+            raise Overran(f"a result is over {MAX_TASK_BYTES >> 20} MiB")
         rows = zip(batch.indices, batch.attempts, bodies, times, strict=True)
         return [TaskOutput(index=i, attempt=a, sealed=bytes(body), milliseconds=ms) for i, a, body, ms in rows]
 

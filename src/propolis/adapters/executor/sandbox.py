@@ -187,6 +187,7 @@ class SandboxExecutor:
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C at the agent's terminal is the agent's to hear; the server dies with it anyway
         )
         theirs.close()
         ours.setblocking(False)

@@ -14,10 +14,10 @@ from typing import Any
 import iroh.iroh_ffi as glue
 
 from propolis.adapters.wire.iroh_glue import repair
-from propolis.adapters.wire.iroh_listen import OwnPreset, checked_addresses
+from propolis.adapters.wire.iroh_listen import OwnPreset, cannot_listen, checked_addresses
 from propolis.ports.wire import DIAL_SECONDS, MAX_DATAGRAM, MAX_STREAMS, Admit
 from propolis.terms.contact import Contact
-from propolis.terms.errors import ConfigError, PeerUnreachable, TooLarge
+from propolis.terms.errors import PeerUnreachable, TooLarge
 from propolis.terms.identity import NodeId
 
 log = logging.getLogger(__name__)
@@ -203,7 +203,7 @@ class IrohWire:
         try:
             endpoint = await glue.Endpoint.bind(options)
         except glue.IrohError as error:
-            raise ConfigError(f"cannot listen on {', '.join(addresses)}: {_why(error)}") from error
+            raise cannot_listen(listen, _why(error)) from error
         return cls(endpoint, NodeId(bytes(endpoint.id().to_bytes())), admit)
 
     @property

@@ -1,6 +1,9 @@
 """Where iroh listens: exactly the addresses asked for, loopback for the other family, no wildcard, no foreign server."""
 
+import errno
 import ipaddress
+import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +24,21 @@ class OwnPreset(glue.Preset):  # type: ignore[misc]
         builder.relay_mode(glue.RelayMode.disabled())
         for address in self._listen:
             builder.bind_addr(address)
+
+
+_CURES = {
+    errno.EADDRINUSE: "name another port, or 0 for any that is free",
+    errno.EADDRNOTAVAIL: "name an address of this machine, like 192.168.1.7:0",
+    errno.EACCES: "name a port from 1024 on, or 0 for any that is free",
+}
+
+
+def cannot_listen(listen: Sequence[str], said: str) -> ConfigError:
+    """Return what the system said when it did not let us bind; the carrier's own words hold paths of its makers."""
+    found = re.search(r"os error (\d+)", said)
+    number = int(found[1]) if found else 0
+    words = os.strerror(number).lower() if found else re.sub(r"\s*\(/[^)]*\)", "", said)
+    return ConfigError(f"cannot listen on {', '.join(listen)}: {words}", hint=_CURES.get(number, ""))
 
 
 def checked_addresses(listen: Sequence[str], *, every_interface: bool = False) -> list[str]:

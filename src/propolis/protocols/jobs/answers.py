@@ -96,7 +96,6 @@ class Up:
     def __init__(self, desk: Desk) -> None:
         self.nodes = {node.id: place for place, node in enumerate(n for n in desk.nodes.values() if n.up)}
         self.numbers = desk.verdicts.ids([(desk.nodes[node].report, desk.nodes[node].proven) for node in self.nodes])
-        self.silent = sum(desk.nodes[node].suspect for node in self.nodes)
 
 
 def waiting(desk: Desk, job: Job, up: Up) -> str:
@@ -120,4 +119,10 @@ def waiting(desk: Desk, job: Job, up: Up) -> str:
         return f"none of {len(up.nodes)} nodes may run it: {reasons}"
     if any(desk.guests[g].phase is not Phase.SERVING for g in job.guests):
         return "its guests are starting"
-    return f"every node that may run it is busy{f' or silent ({up.silent})' if up.silent else ''}"
+    able = [desk.nodes[node] for node, may in zip(up.nodes, admitted, strict=True) if may]
+    silent = sum(node.suspect for node in able)
+    if any(node.free for node in able if not node.suspect):
+        return "its guests are being placed"
+    if silent == len(able):
+        return f"every node that may run it is silent ({silent})"
+    return f"every node that may run it is busy{f' or silent ({silent})' if silent else ''}"

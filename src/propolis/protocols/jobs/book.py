@@ -109,6 +109,7 @@ class Job:
         self.running: dict[int, AttemptId] = {}
         self.untaken: dict[int, KeptResult] = {}
         self.failed = 0
+        self.fault = ""  # what the last failed task died of
         self.guests: set[GuestId] = set()
         self.serving = 0  # how many of them serve
         self.blamed: dict[int, int] = {}  # index -> faults when run alone; presence = run it alone

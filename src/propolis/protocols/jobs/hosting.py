@@ -155,6 +155,7 @@ def _blame(desk: Desk, job: Job, guest: Guest, attempt: AttemptId, message: say.
     job.blamed[index] = job.blamed.get(index, 0) + int(alone)
     if job.blamed[index] >= desk.config.max_faults:
         guest.outstanding.pop(attempt)
+        job.fault = f"{message.code}: {message.reason}"[:300]
         item = say.TaskResult(index=index, attempt=attempt, guest=guest.id, node=guest.node, code=message.code)
         ledger.finish(desk, job, [(item, b"")], now)
 
@@ -174,6 +175,7 @@ def tasks_ended(desk: Desk, peer: NodeId, message: say.TasksEnded, body: tuple[S
             continue
         del guest.outstanding[AttemptId(attempt)]
         code = Overran.code if len(sealed) > MAX_TASK_BYTES else ""
+        job.fault = f"{code}: a result is over {MAX_TASK_BYTES >> 20} MiB" if code else job.fault
         item = say.TaskResult(index=index, attempt=attempt, guest=guest.id, node=peer, code=code)
         ended.append((item, b"" if code else sealed))
     ledger.finish(desk, job, ended, now)

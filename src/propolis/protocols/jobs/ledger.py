@@ -34,7 +34,8 @@ def finish(desk: Desk, job: Job, ended: Iterable[tuple[say.TaskResult, Segment]]
         deliver(desk, job, fresh)
     if job.live and job.finished.full:
         state = JobState.FAILED if job.failed else JobState.DONE
-        end(desk, job, state, f"{job.failed} of {job.spec.tasks} tasks failed" if job.failed else "", now)
+        why = f"; the last one: {job.fault}" if job.fault else ""
+        end(desk, job, state, f"{job.failed} of {job.spec.tasks} tasks failed{why}" if job.failed else "", now)
     elif fresh:
         progress(desk, job, now)
 

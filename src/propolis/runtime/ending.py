@@ -1,0 +1,45 @@
+"""How a process of ours ends for whoever started it: one exit code per kind of error, and one way to say an error.
+
+The command line turns into a node (`propolis node join`), so both must end alike. docs/reference/cli.md has the same table.
+"""
+
+import sys
+from enum import IntEnum
+
+from propolis.terms import errors
+
+
+class Exit(IntEnum):
+    """Exit codes; a test joins them with the page."""
+
+    OK = 0
+    FAILED = 1  # the job or one of its tasks failed
+    USAGE = 2  # the command line or an input file is off
+    UNREACHABLE = 3  # no fleet answers
+    REFUSED = 4  # refused, or waiting with no node that may run it
+    CONFIG = 5  # this machine's files or settings
+    INTERRUPTED = 130
+
+
+def code_for(error: errors.PropolisError) -> Exit:
+    """Return the exit code of an error."""
+    match error:
+        case errors.WireError():
+            return Exit.UNREACHABLE
+        case errors.AdmissionError():
+            return Exit.REFUSED
+        case errors.Unsupported() | errors.ConfigError() | errors.StoreError() | errors.CustodyError():
+            return Exit.CONFIG
+        case errors.DataError():
+            return Exit.USAGE
+        case _:
+            return Exit.FAILED
+
+
+def say(error: errors.PropolisError) -> None:
+    """Write `error CODE: what happened`, and the way out, to stderr."""
+    text = "".join(
+        letter if letter.isprintable() or letter == "\n" else f"\\x{ord(letter):02x}" for letter in error.explain()
+    )
+    sys.stderr.write(f"error {error.code}: {text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,149 @@
+"""The pages are run: README and tutorial as they stand, and the tables of errors and attacks against what is there."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from propolis.cli.main import cli
+from propolis.runtime.ending import Exit
+from propolis.terms import errors
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text()
+PAGES = (README, TUTORIAL, (ROOT / "docs/reference/cli.md").read_text())
+DATA = ROOT / "src/propolis/cli/data"
+
+
+def blocks(page, language):
+    return [
+        re.sub(r"^   ", "", b, flags=re.MULTILINE) for b in re.findall(rf"```{language}\n(.*?)\s*```", page, re.DOTALL)
+    ]
+
+
+def commands(page):
+    """Every `propolis ...` of a page that is a whole command, from blocks and from running text."""
+    found = re.findall(r"^propolis (.*?)(?:\s+#.*)?$", page, re.MULTILINE) + re.findall(r"`propolis ([^`]+)`", page)
+    return [line.strip() for line in found if "VERB" not in line and "..." not in line]
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory):
+    """A terminal in an empty folder with the page's files beside, and a fleet started as the page says."""
+    folder = tmp_path_factory.mktemp("reader")
+    lines = (DATA / "breast_cancer.csv").read_text().splitlines()[:41]
+    (folder / "table.csv").write_text("\n".join(",".join(line.split(",")[:30]) for line in lines) + "\n")
+    (folder / "model.onnx").write_bytes((DATA / "breast_cancer.onnx").read_bytes())
+    environment = {**os.environ, "PROPOLIS_HOME": str(folder / "home")}
+    found = {"job": ""}
+
+    def run(line, *more, code=Exit.OK):
+        line = line.replace("JOB", found["job"]).replace("FILE", "fetched.json")
+        command = [sys.executable, "-m", "propolis", *shlex.split(line), *more]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=90, cwd=folder, env=environment, check=False
+        )
+        assert done.returncode == code, f"propolis {line}\n{done.stdout}{done.stderr}"
+        found["job"] = next(iter(re.findall(r"^job ([0-9a-f]{8})", done.stdout, re.MULTILINE)), found["job"])
+        return done
+
+    run.folder, run.environment = folder, environment
+    run("up -d")
+    yield run
+    run("down")
+
+
+def test_the_readmes_commands_and_its_five_lines(shell):
+    (shell.folder / "job.py").write_text("def score(p):\n    return p['age'] / 100\n")
+    (shell.folder / "inputs.json").write_text('[{"age": 61}, {"age": 34}]')
+    block = next(part for part in README.split("```")[1::2] if "propolis run" in part)
+    for line in commands(block):
+        if line.split()[0] not in ("up", "down"):
+            shell(line)
+    (five,) = blocks(README, "python")
+    (shell.folder / "five.py").write_text(five)
+    done = subprocess.run(
+        [sys.executable, "five.py"],
+        capture_output=True,
+        text=True,
+        cwd=shell.folder,
+        env=shell.environment,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("[0.61"), done.stderr
+    assert json.loads((shell.folder / "scores.json").read_text()) == [0.61, 0.34]
+
+
+def test_the_tutorials_steps(shell):
+    (shell.folder / "job.py").write_text(blocks(TUTORIAL, "python")[0])
+    (shell.folder / "patients.json").write_text(re.search(r"`(\[\{.*?\])`", TUTORIAL)[1])
+    said = commands(TUTORIAL)
+    step = next(line for line in said if line.startswith("run job.py:risk"))
+    assert "nothing here proves" in shell(step, "--timeout", "3", code=Exit.REFUSED).stderr
+    for verb in ("nodes", "jobs", "explain JOB", "stop JOB"):
+        assert verb in said
+        shell(verb)
+    shell(step, "--privacy", "trusted-lenders")
+    assert json.loads((shell.folder / "risks.json").read_text())[1] == {"id": 2, "risk": 0.34}
+    assert "looking at 2" in shell(next(line for line in said if line.startswith("logs"))).stdout
+
+
+@pytest.mark.parametrize("line", sorted({line for page in PAGES for line in commands(page)}))
+def test_every_command_on_the_pages_is_one(line):
+    command, context = cli, click.Context(cli)
+    words = shlex.split(line.replace("[node|owner]", "node"))
+    while isinstance(command, click.Group):
+        name, command, words = command.resolve_command(context, words)
+        context = click.Context(command, parent=context, info_name=name)
+    if words:
+        command.make_context(line, words, parent=context, resilient_parsing=False)
+
+
+def tree(kind):
+    for sub in kind.__subclasses__():
+        if sub.__module__ == errors.__name__:
+            yield sub
+            yield from tree(sub)
+
+
+def test_the_table_of_errors_is_the_tree():
+    text = (ROOT / "docs/reference/errors.md").read_text()
+    rows = [
+        tuple(cell.strip() for cell in line.strip("|\n").split("|"))
+        for line in re.findall(r"^\| `.*", text, re.MULTILINE)
+    ]
+    wanted = [
+        (f"`{e.code}`", f"`{e.__name__}`", e.__doc__.strip().rstrip("."), e.hint) for e in tree(errors.PropolisError)
+    ]
+    assert sorted(rows) == sorted(wanted)
+    drawn = re.findall(r"[├└]── (\w+)", errors.__doc__)
+    assert sorted(drawn) == sorted(kind.__name__ for kind in tree(errors.PropolisError))
+
+
+def test_the_page_of_attacks_names_what_is_there():
+    page = (ROOT / "docs/security/attacks.md").read_text()
+    code = "".join(
+        path.read_text() for folder in ("tests", "src/propolis/testing") for path in (ROOT / folder).rglob("*.py")
+    )
+    named = [
+        word
+        for line in page.splitlines()
+        if line.startswith("| ")
+        for word in re.findall(r"`([^`]+)`", line.split("|")[3])
+    ]
+    assert len(named) > 20
+    for word in named:
+        if word.startswith("tests/"):
+            assert (ROOT / word).is_file(), word
+        elif word.startswith("propolis."):
+            assert (ROOT / "src" / word.replace(".", "/")).with_suffix(".py").is_file(), word
+        else:
+            assert re.search(rf"def {re.escape(word)}\(", code), word

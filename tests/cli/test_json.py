@@ -1,0 +1,96 @@
+"""`--json` on every verb: one document on stdout and nothing else, whatever the verb does besides."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from propolis.cli.main import cli
+from propolis.owner import keeper
+from propolis.runtime.ending import Exit
+from propolis.sdk import Fleet
+from propolis.sdk.local import LocalFleet, NodeLimits
+
+PRIVACY = ("--privacy", "trusted-lenders")
+
+
+def propolis(*words, home, cwd):
+    command = [sys.executable, "-m", "propolis", "--home", str(home), *map(str, words), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd=cwd, check=False)
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    with LocalFleet(tmp_path_factory.mktemp("fleet"), [NodeLimits(name="n0")]) as fleet:
+        yield fleet.home
+        keeper.end(fleet.home / "owner")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "job.py").write_text("def inverse(x):\n    return 1 / x\n")
+    (folder / "in.json").write_text("[1, 0, 2]")
+    return folder
+
+
+def test_the_verbs_about_jobs(home, folder):
+    code, ran, _ = propolis("run", "job.py:inverse", "in.json", *PRIVACY, "-o", "o.json", home=home, cwd=folder)
+    assert code == Exit.FAILED
+    assert {key: ran[key] for key in ("state", "tasks", "finished", "raised", "output")} == {
+        "state": "done", "tasks": 3, "finished": 3, "raised": 1, "output": "o.json"
+    }  # fmt: skip
+    name = ran["job"][:8]
+    assert [row["job"] for row in propolis("jobs", home=home, cwd=folder)[1]] == [ran["job"]]
+    assert propolis("explain", name, home=home, cwd=folder)[1]["job"]["job"] == ran["job"]
+    (line,) = propolis("logs", name, home=home, cwd=folder)[1]
+    assert (line["task"], "ZeroDivisionError" in line["text"]) == (1, True)
+    assert propolis("fetch", name, "-o", "p.json", home=home, cwd=folder)[1]["output"] == "p.json"
+    assert propolis("stop", name, home=home, cwd=folder)[1]["job"] == ran["job"]
+
+
+def test_the_verbs_about_fleets(home, folder, tmp_path):
+    assert [row["state"] for row in propolis("nodes", home=home, cwd=folder)[1]] == ["up"]
+    invited = propolis("invite", "owner", home=home, cwd=folder)[1]
+    assert propolis("join", invited["invitation"], home=tmp_path / "second", cwd=folder)[1]["joined"] is True
+    assert propolis("up", "-d", "-n", "1", home=tmp_path / "third", cwd=folder)[1]["nodes"][0]["state"] == "up"
+    assert propolis("down", home=tmp_path / "third", cwd=folder)[1]["ended"] == 2
+
+
+@pytest.mark.parametrize("verb", [["privacy"], ["doctor"], ["sim", "--nodes", "5", "--tasks", "20"]])
+def test_the_verbs_that_need_no_fleet(verb, tmp_path):
+    code, found, _ = propolis(*verb, home=tmp_path, cwd=tmp_path)
+    assert code == Exit.OK
+    assert found
+
+
+def test_demo(tmp_path):
+    code, found, _ = propolis("demo", "--rounds", "100", home=tmp_path, cwd=tmp_path)
+    assert (code, found["verified"], found["killed"]) == (Exit.OK, True, 1)
+
+
+def test_a_node_says_one_line(home, tmp_path):
+    with Fleet(home) as fleet:
+        text = fleet.invite("node")
+    for verb in (["join", text], ["start"]):
+        command = [sys.executable, "-m", "propolis", "--home", str(tmp_path), "node", *verb, "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert json.loads(process.stdout.readline())["pid"] == process.pid
+            process.terminate()
+            assert process.communicate(timeout=20) == ("", "")
+
+
+def test_no_verb_is_left_out():
+    here = Path(__file__).read_text()
+    assert all(f'"{verb}"' in here or f"def test_{verb}" in here or verb == "node" for verb in cli.commands)
+
+
+def test_a_failure_says_its_code_on_stderr(tmp_path):
+    command = [sys.executable, "-m", "propolis", "--home", str(tmp_path), "jobs", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=os.environ)
+    assert (done.returncode, done.stdout) == (Exit.CONFIG, "")
+    assert done.stderr.startswith("error config: ")
