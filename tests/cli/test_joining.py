@@ -43,7 +43,13 @@ def test_a_fleet_that_does_not_answer_is_not_joined_but_may_be_later(home, tmp_p
         text = owner.invite("owner")
     real = invitation.from_text(text)
     away = invitation.to_text(
-        invitation.Invitation(fleet=real.fleet, addresses=("127.0.0.1:9",), token=real.token, role=real.role)
+        invitation.Invitation(
+            fleet=real.fleet,
+            addresses=("127.0.0.1:9",),
+            token=real.token,
+            role=real.role,
+            operator=real.operator,
+        )
     )
     done = propolis("join", away, home=tmp_path)
     assert done.returncode == Exit.UNREACHABLE

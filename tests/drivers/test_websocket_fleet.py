@@ -20,11 +20,11 @@ def double(x):
 def test_a_private_map_over_websockets(tmp_path):
     local = LocalFleet(tmp_path, [])
     try:
-        ready = local.start_orchestrator(invite_nodes=2, invite_owner=True)
-        for number, text in enumerate(ready["node_invitations"]):
-            local.start_node(NodeLimits(name=f"w{number}"), web_only(text))
+        ready = local.start_orchestrator(invite_owner=True)
         Fleet.join(web_only(ready["owner_invitation"]), tmp_path)
         with Fleet(tmp_path) as fleet:
+            for number in range(2):
+                local.start_node(NodeLimits(name=f"w{number}"), web_only(fleet.invite("node")))
             assert {node.address for node in fleet.nodes()} == {""}, "nodes that dial out have no address"
             assert fleet.map(double, range(300), privacy="trusted-lenders") == [2 * n for n in range(300)]
             big = [bytes([n]) * 2_000_000 for n in range(6)]

@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from propolis.adapters.solver.greedy import GreedySolver
-from propolis.crypto import identity
+from propolis.crypto import credential, identity
 from propolis.decisions.privacy import requirement_for
 from propolis.messages import codec, envelope
 from propolis.messages import jobs as say
+from propolis.messages.membership import Role
 from propolis.ports.executor import TaskOutput
 from propolis.ports.store import Put
 from propolis.protocols import session
@@ -32,6 +33,11 @@ JOB, GUEST = b"j" * 16, b"g" * 16
 SEED = b"n" * 32
 KNOWN = known_today()
 HUB, OWNER, NODE, EVIL = b"h" * 32, b"o" * 32, identity.public_of(SEED), b"e" * 32
+OPERATOR_SEED, SECRET = b"w" * 32, b"i" * 32
+OPERATOR = identity.public_of(OPERATOR_SEED)
+INVITED = credential.take(
+    SECRET, credential.grant(lambda c, d: identity.sign(OPERATOR_SEED, c, d), HUB, Role.NODE, SECRET), NODE
+)
 POOL = (JOB, GUEST, OWNER, NODE, EVIL, b"p" * 32)
 BODY = st.lists(st.binary(max_size=20), max_size=6).map(tuple)
 ANYTHING = st.tuples(of(say.JobMessage, POOL), BODY)
@@ -175,12 +181,14 @@ def test_a_worker_outlives_an_orchestrator_that_says_anything(words):
 @given(st.lists(ANYTHING, max_size=25), st.booleans())
 @MANY
 def test_an_owner_releases_no_key_to_an_orchestrator_that_says_anything(words, honest_receipt):
-    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN)
+    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR)
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
     if honest_receipt:  # a true receipt under a false signature
         receipt = codec.encode(
-            Receipt(node=NODE, job=JOB, guest=GUEST, guest_key=bytes(32), isolation=REPORT.isolation)
+            Receipt(
+                node=NODE, job=JOB, guest=GUEST, guest_key=bytes(32), isolation=REPORT.isolation, credential=INVITED
+            )
         )
         words = [*words, (say.GrantWanted(job=JOB, receipt=receipt, signature=bytes(64)), ())]
     for message, body in words:
@@ -194,12 +202,14 @@ def test_an_owner_releases_no_key_to_an_orchestrator_that_says_anything(words, h
 
 @pytest.mark.parametrize("lie", ["none", "job", "guest_key", "isolation", "node"])
 def test_a_receipt_altered_after_it_was_signed_gets_no_key(lie):
-    receipt = Receipt(node=NODE, job=JOB, guest=GUEST, guest_key=b"k" * 32, isolation=REPORT.isolation)
+    receipt = Receipt(
+        node=NODE, job=JOB, guest=GUEST, guest_key=b"k" * 32, isolation=REPORT.isolation, credential=INVITED
+    )
     signature = identity.sign(SEED, identity.RECEIPT, codec.encode(receipt))
     other = {"job": b"x" * 16, "guest_key": b"x" * 32, "node": EVIL, "isolation": Isolation(rung=Rung.BARE)}
     if lie != "none":
         receipt = msgspec.structs.replace(receipt, **{lie: other[lie]})
-    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN)
+    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR)
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
     wanted = say.GrantWanted(job=JOB, receipt=codec.encode(receipt), signature=signature)
@@ -210,9 +220,11 @@ def test_a_receipt_altered_after_it_was_signed_gets_no_key(lie):
 @pytest.mark.parametrize("weaker", ["another job", "another requirement"])
 def test_a_receipt_truly_signed_for_something_else_is_denied(weaker):
     job = b"x" * 16 if weaker == "another job" else JOB
-    receipt = codec.encode(Receipt(node=NODE, job=job, guest=GUEST, guest_key=b"k" * 32, isolation=REPORT.isolation))
+    receipt = codec.encode(
+        Receipt(node=NODE, job=job, guest=GUEST, guest_key=b"k" * 32, isolation=REPORT.isolation, credential=INVITED)
+    )
     spec = SPEC if weaker == "another job" else msgspec.structs.replace(SPEC, requirement=requirement_for("private"))
-    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN)
+    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR)
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(spec, [20] * 20), 0.0)
     signature = identity.sign(SEED, identity.RECEIPT, receipt)
@@ -225,11 +237,17 @@ def test_a_receipt_truly_signed_for_something_else_is_denied(weaker):
 def test_a_receipt_of_another_region_gets_no_key(stated):
     receipt = codec.encode(
         Receipt(
-            node=NODE, job=JOB, guest=GUEST, guest_key=b"k" * 32, isolation=REPORT.isolation, offer=Offer(region=stated)
+            node=NODE,
+            job=JOB,
+            guest=GUEST,
+            guest_key=b"k" * 32,
+            isolation=REPORT.isolation,
+            credential=INVITED,
+            offer=Offer(region=stated),
         )
     )
     here = msgspec.structs.replace(SPEC, requirement=msgspec.structs.replace(SPEC.requirement, region="eu"))
-    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN)
+    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR)
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(here, [20] * 20), 0.0)
     wanted = say.GrantWanted(job=JOB, receipt=receipt, signature=identity.sign(SEED, identity.RECEIPT, receipt))
@@ -238,6 +256,76 @@ def test_a_receipt_of_another_region_gets_no_key(stated):
         assert isinstance(action, ev.SealGrant)
     else:
         assert "must stay in eu" in action.message.reason
+
+
+def asked(owner, seed=SEED, *, guest=GUEST, key=b"k" * 32, credential=INVITED):
+    """Show an owner a receipt truly signed by the machine of `seed`; return what it does."""
+    receipt = codec.encode(
+        Receipt(
+            node=identity.public_of(seed), job=JOB, guest=guest, guest_key=key, isolation=REPORT.isolation,
+            credential=credential,
+        )
+    )  # fmt: skip
+    wanted = say.GrantWanted(job=JOB, receipt=receipt, signature=identity.sign(seed, identity.RECEIPT, receipt))
+    (action,) = owner.handle(session.Said(HUB, wanted, ()), 1.0)
+    return action
+
+
+def fresh_owner(granted=()):
+    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR)
+    owner.handle(session.Connected(), 0.0)
+    owner.handle(ev.SubmitAsked(SPEC, [20] * 20, b"", granted), 0.0)
+    return owner
+
+
+def chain(*, operator=OPERATOR_SEED, fleet=HUB, role="node", secret=SECRET, member=NODE, granted=None):
+    if granted is None:
+        granted = credential.grant(lambda c, d: identity.sign(operator, c, d), fleet, role, secret)
+    return credential.take(secret, granted, member)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        None,
+        chain(operator=b"h" * 32),  # the orchestrator's own word
+        chain(fleet=b"x" * 32),
+        chain(role="owner"),
+        chain(granted=bytes(64)),
+        chain(member=EVIL),  # another member's credential
+        chain(secret=b"z" * 32, granted=INVITED.granted),  # the operator's word on another invitation
+    ],
+)
+def test_a_machine_the_operator_never_invited_gets_no_key(forged):
+    """An orchestrator enrols a machine of its own: its receipt is perfect but for the operator's word."""
+    denied = asked(fresh_owner(), credential=forged)
+    assert isinstance(denied, Mail)
+    assert "operator" in denied.message.reason
+    assert isinstance(asked(fresh_owner()), ev.SealGrant)
+
+
+def test_a_guest_id_handed_out_twice_gets_one_key():
+    """Two guests under one id would seal two results under one key and nonce; also after the owner's restart."""
+    owner = fresh_owner()
+    grant = asked(owner)
+    (kept, _) = owner.handle(WorkDone(grant.ticket, b"sealed"), 1.0)
+    assert isinstance(asked(owner), ev.SealGrant), "the same guest may be told again"
+    receipt = codec.decode(kept.writes[0].value, Receipt)
+    for party in (owner, fresh_owner((receipt,))):
+        denied = asked(party, key=b"K" * 32)
+        assert "another guest has this id" in denied.message.reason
+
+
+def test_a_result_of_a_guest_or_node_that_was_never_given_a_key_is_rejected():
+    owner = fresh_owner()
+    grant = asked(owner)
+    owner.handle(WorkDone(grant.ticket, b"sealed"), 1.0)
+    for guest, node, good in ((GUEST, NODE, True), (GUEST, EVIL, False), (b"x" * 16, NODE, False)):
+        items = (say.TaskResult(index=1, attempt=1, guest=guest, node=node),)
+        (action,) = owner.handle(session.Said(HUB, say.Results(job=JOB, items=items), (b"sealed",)), 1.0)
+        assert isinstance(action, ev.OpenResults) is good
+        if good:
+            owner.handle(WorkDone(action.ticket, [False]), 1.0)
 
 
 def test_a_node_refuses_a_function_its_lender_did_not_accept_whatever_it_is_told():

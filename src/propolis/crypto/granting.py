@@ -26,12 +26,12 @@ class Roots(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_u
     results: bytes
 
 
-def roots_for(secret: bytes, job: JobId, guest: GuestId) -> Roots:
+def roots_for(secret: bytes, job: JobId, guest: GuestId, guest_key: bytes) -> Roots:
     """Return the roots for one guest of a job."""
     return Roots(
         program=sealing.program_root(secret, job),
         inputs=sealing.input_root(secret, job),
-        results=sealing.result_root(secret, job, guest),
+        results=sealing.result_root(secret, job, guest, guest_key),
     )
 
 
@@ -43,7 +43,9 @@ def seal_grant(secret: bytes, job: JobId, guest: GuestId, guest_key: bytes) -> b
     """Seal the roots to the guest's key. Raises SealBroken when `guest_key` is not a usable X25519 key."""
     try:
         key = X25519PublicKey.from_public_bytes(guest_key)
-        return _SUITE.encrypt(msgspec.msgpack.encode(roots_for(secret, job, guest)), key, info=_info(job, guest))
+        return _SUITE.encrypt(
+            msgspec.msgpack.encode(roots_for(secret, job, guest, guest_key)), key, info=_info(job, guest)
+        )
     except ValueError as error:
         raise SealBroken("the guest's key is not a usable X25519 key") from error
 

@@ -41,9 +41,12 @@ def input_root(secret: bytes, job: JobId) -> bytes:
     return derive(secret, b"input", job)
 
 
-def result_root(secret: bytes, job: JobId, guest: GuestId) -> bytes:
-    """Return the root that seals the results of one guest, and of it alone."""
-    return derive(secret, b"result", job, guest)
+def result_root(secret: bytes, job: JobId, guest: GuestId, guest_key: bytes) -> bytes:
+    """Return the root that seals the results of one guest, and of it alone.
+
+    The guest's own key is part of it: whoever hands out guest ids twice does not make two guests share a root.
+    """
+    return derive(secret, b"result", job, guest, guest_key)
 
 
 def _once(root: bytes, position: bytes) -> AESGCM:

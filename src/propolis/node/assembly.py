@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from propolis.adapters.blobs.files import FileBlobs
 from propolis.adapters.executor.bare import BareExecutor
 from propolis.adapters.executor.sandbox import SandboxExecutor
@@ -14,6 +16,8 @@ from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.wire.choice import open_wires
 from propolis.adapters.world import machine
 from propolis.adapters.world.system import SystemClock, SystemEntropy
+from propolis.crypto import credential
+from propolis.messages import codec
 from propolis.messages.jobs import Expect
 from propolis.messages.membership import Role
 from propolis.node.hosting import Hosting
@@ -29,7 +33,8 @@ from propolis.runtime.invitation import Invitation
 from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
 from propolis.terms.capability import CapabilityReport, Offer, Rung
-from propolis.terms.errors import ConfigError, InvitationRefused
+from propolis.terms.credential import Credential
+from propolis.terms.errors import ConfigError, InvitationRefused, MalformedMessage
 from propolis.terms.identity import BlobId, NodeId
 from propolis.terms.job import Needs
 
@@ -44,7 +49,13 @@ def enlist(home: Path, invitation: Invitation) -> None:
     if known is not None and not known.token and known.fleet != invitation.fleet.hex():
         raise ConfigError(f"{home} already belongs to another fleet; use another --home")
     token = invitation.token.hex() if known is None or known.token else ""
-    fleet = config.FleetFile(fleet=invitation.fleet.hex(), addresses=invitation.addresses, token=token)
+    proof = known.credential if known is not None else ""
+    if token and invitation.secret:
+        keys = FileKeyHome(home / "identity")
+        proof = codec.encode(credential.take(invitation.secret, invitation.granted, keys.identity)).hex()
+    fleet = config.FleetFile(
+        fleet=invitation.fleet.hex(), addresses=invitation.addresses, token=token, credential=proof
+    )
     config.write(home / "fleet.json", fleet)
 
 
@@ -96,7 +107,7 @@ class Node:
         post = Post(wires, store, driver.post)
         service = BlobService(blobs, post.reach, lambda peer, blob: (peer, blob) in self._expected)
         post.serve_blobs(service.serve, visitors=True)
-        hosting = Hosting(self._executor, keys, self.report.offer, service, driver.post)
+        hosting = Hosting(self._executor, keys, self.report.offer, service, driver.post, self._credential())
         for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
             driver.on(kind, do)
         driver.on(ev.FetchProgram, lambda work: service.fetch(work.program, work.holders))
@@ -119,6 +130,16 @@ class Node:
             await self._executor.close()
             store.close()
 
+    def _credential(self) -> Credential | None:
+        """Return the operator's word on us. Raises ConfigError when fleet.json holds something else."""
+        if not self._fleet.credential:
+            log.warning("the fleet's operator did not invite this node; owners will release no key to it")
+            return None
+        try:
+            return codec.decode(bytes.fromhex(self._fleet.credential), Credential)
+        except (ValueError, MalformedMessage) as error:
+            raise ConfigError("fleet.json: 'credential' is damaged; join again with a fresh invitation") from error
+
     async def _admit(self, peer: NodeId) -> bool:
         """Peers other than the orchestrator come only when it told us to expect them."""
         return peer == self._fleet.orchestrator.id or any(known == peer for known, _ in self._expected)
@@ -127,8 +148,7 @@ class Node:
         match note:
             case Inside(first=first):
                 if first:
-                    spent = config.FleetFile(fleet=self._fleet.fleet, addresses=self._fleet.addresses)
-                    config.write(self._home / "fleet.json", spent)
+                    config.write(self._home / "fleet.json", msgspec.structs.replace(self._fleet, token=""))
                 self.inside.set()
             case Barred():
                 self.barred = note

@@ -13,6 +13,7 @@ from propolis.protocols.machine import Event
 from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
 from propolis.terms.capability import Offer
+from propolis.terms.credential import Credential
 from propolis.terms.errors import Crashed, PropolisError
 from propolis.terms.identity import GuestId
 from propolis.terms.job import Receipt
@@ -22,8 +23,16 @@ class Hosting:
     """Guests by id."""
 
     def __init__(
-        self, executor: Executor, keys: KeyHome, offer: Offer, blobs: BlobService, post: Callable[[Event], None]
+        self,
+        executor: Executor,
+        keys: KeyHome,
+        offer: Offer,
+        blobs: BlobService,
+        post: Callable[[Event], None],
+        credential: Credential | None,
     ) -> None:
+        """`credential`: the operator's word on this node, shown in every receipt."""
+        self._credential = credential
         self._executor = executor
         self._keys = keys
         self._offer = offer
@@ -57,6 +66,7 @@ class Hosting:
             guest_key=guest.key,
             isolation=guest.isolation,
             offer=self._offer,
+            credential=self._credential,
         )
         data = codec.encode(receipt)
         return ev.Started(data, self._keys.sign(identity.RECEIPT, data))

@@ -19,7 +19,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="propolis.orchestrator")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--listen", action="append", default=[])
-    parser.add_argument("--invite-nodes", type=int, default=0)
     parser.add_argument("--invite-owner", action="store_true")
     parser.add_argument("--log", default="WARNING")
     options = parser.parse_args()
@@ -28,7 +27,7 @@ def main() -> int:
     settings = config.OrchestratorFile(listen=tuple(options.listen)) if options.listen else None
     try:
         orchestrator = Orchestrator(options.home, settings)
-        asyncio.run(_serve(orchestrator, (options.invite_nodes, options.invite_owner)))
+        asyncio.run(_serve(orchestrator, options.invite_owner))
     except PropolisError as error:
         ending.say(error)
         return ending.code_for(error)
@@ -46,8 +45,8 @@ def _many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _serve(orchestrator: Orchestrator, invite: tuple[int, bool]) -> None:
-    task = asyncio.create_task(orchestrator.serve(_ready, invite))
+async def _serve(orchestrator: Orchestrator, invite: bool) -> None:
+    task = asyncio.create_task(orchestrator.serve(_ready, invite_operator=invite))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
@@ -62,7 +61,6 @@ def _ready(orchestrator: Orchestrator) -> None:
         "addresses": list(orchestrator.addresses),
         "fleet": orchestrator.keys.identity.hex(),
         "owner_invitation": orchestrator.owner_invitation,
-        "node_invitations": orchestrator.node_invitations,
     }
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()

@@ -46,8 +46,8 @@ class Orchestrator:
         self.keys = FileKeyHome(home / "identity")
         self.addresses: tuple[str, ...] = ()
 
-    async def serve(self, ready: Callable[["Orchestrator"], None], invite: tuple[int, bool] = (0, False)) -> None:
-        """Run until cancelled or broken. `invite` = invitations to issue at start: how many nodes, whether an operator."""
+    async def serve(self, ready: Callable[["Orchestrator"], None], *, invite_operator: bool = False) -> None:
+        """Run until cancelled or broken. `invite_operator`: issue the first operator's invitation at start."""
         clock = SystemClock()
         store = SqliteStore(self._home / "state.db")
         party = _restored(store, clock)
@@ -70,7 +70,7 @@ class Orchestrator:
         driver.on(ev.DropProgram, lambda action: blobs.drop(action.program.id))
         driver.after_round(post.flush)
         first = [party.first_writes()]
-        self.owner_invitation, self.node_invitations = self._invite(party, first, *invite)
+        self.owner_invitation = self._invite(party, first) if invite_operator else ""
         post.start()
         driver.start(*first)
         watcher = asyncio.create_task(_watch_room(store, driver))
@@ -86,14 +86,12 @@ class Orchestrator:
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(watcher, return_exceptions=True)
 
-    def _invite(self, party: OrchestratorParty, first: list[Persist], nodes: int, owner: bool) -> tuple[str, list[str]]:
-        def issue(role: Role, *, operator: bool = False) -> str:
-            token, writes = party.registrar.invite(role, operator=operator)
-            first.append(Persist(writes))
-            return to_text(Invitation(fleet=self.keys.identity, addresses=self.addresses, token=token, role=role))
-
-        operator = issue(Role.OWNER, operator=True) if owner else ""
-        return operator, [issue(Role.NODE) for _ in range(nodes)]
+    def _invite(self, party: OrchestratorParty, first: list[Persist]) -> str:
+        """Return the first operator's invitation. All others are the operator's to give: its word is what owners check."""
+        token, writes = party.registrar.invite(Role.OWNER, operator=True)
+        first.append(Persist(writes))
+        invitation = Invitation(fleet=self.keys.identity, addresses=self.addresses, token=token, role=Role.OWNER)
+        return to_text(invitation)
 
     async def _wires(self) -> list[Wire]:
         wires: list[Wire] = []

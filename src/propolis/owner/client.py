@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from propolis.adapters.keyhome.file import FileKeyHome
 from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.wire.choice import open_wires
 from propolis.adapters.world.system import SystemClock, SystemEntropy
-from propolis.crypto import sealing
+from propolis.crypto import credential, identity, sealing
 from propolis.messages import codec
 from propolis.messages.jobs import Progress, Refused, Rows
 from propolis.messages.membership import Invited, Role
@@ -32,7 +33,7 @@ from propolis.runtime.invitation import Invitation, to_text
 from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
 from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError, TooLarge, UnknownJob
-from propolis.terms.identity import JobId
+from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import MAX_PROGRAM_BYTES, JobState
 
 ANSWER_SECONDS = 10.0
@@ -76,13 +77,19 @@ class Client:
 
     async def open(self, seconds: float) -> None:
         """Connect. Raises PeerUnreachable, InvitationRefused, ConfigError."""
-        keys = FileKeyHome(self._home / "identity")
+        keys = self._keys = FileKeyHome(self._home / "identity")
         store = self._store = SqliteStore(self._home / "state.db", durable=False)
         self._vault = Vault(store)
         self._blobs = FileBlobs(self._home / "blobs")
         orchestrator = self._fleet.orchestrator
         wires = await open_wires(keys.seed_for_wire(), orchestrator.addresses, ("127.0.0.1:0",), self._nobody)
-        party = owner_party(SystemEntropy(), orchestrator, known_today(), token=bytes.fromhex(self._fleet.token))
+        party = owner_party(
+            SystemEntropy(),
+            orchestrator,
+            known_today(),
+            operator=self._operator(keys),
+            token=bytes.fromhex(self._fleet.token),
+        )
         driver = self._driver = Driver(party, clock=SystemClock(), store=store, tell=self._told, failed=self._fail)
         post = self._post = Post(wires, store, driver.post)
         service = BlobService(self._blobs, post.reach, lambda peer, blob: peer == orchestrator.id)
@@ -160,7 +167,8 @@ class Client:
             live.outcomes.setdefault(index, pair)
         if not live.complete:
             finished = self._vault.finished(owned).data()
-            self._tell(ev.SubmitAsked(owned.spec, self._vault.sizes(owned), finished))
+            granted = tuple(self._vault.granted(job).values())
+            self._tell(ev.SubmitAsked(owned.spec, self._vault.sizes(owned), finished, granted))
 
     async def stop_job(self, job: JobId) -> None:
         """Ask for a job's end."""
@@ -191,7 +199,21 @@ class Client:
         if not invited.token:
             raise InvitationRefused(invited.reason)
         fleet = self._fleet.orchestrator
-        return to_text(Invitation(fleet=fleet.peer, addresses=fleet.addresses, token=invited.token, role=role))
+        secret = secrets.token_bytes(identity.SEED_BYTES) if role is Role.NODE else b""
+        invitation = Invitation(
+            fleet=fleet.peer,
+            addresses=fleet.addresses,
+            token=invited.token,
+            role=role,
+            operator=self._keys.identity,
+            secret=secret,
+            granted=credential.grant(self._keys.sign, fleet.id, role, secret) if secret else b"",
+        )
+        return to_text(invitation)
+
+    def _operator(self, keys: FileKeyHome) -> NodeId:
+        """Return whose word on nodes counts: the key in our invitation, or our own if it had none."""
+        return NodeId(bytes.fromhex(self._fleet.operator)) if self._fleet.operator else keys.identity
 
     def _fail(self, error: PropolisError) -> None:
         """The driver ended (a full disk, a defect of ours): whoever waits here is told, instead of waiting for ever."""
@@ -248,8 +270,7 @@ class Client:
         match note:
             case Inside(first=first):
                 if first:
-                    spent = config.FleetFile(fleet=self._fleet.fleet, addresses=self._fleet.addresses)
-                    config.write(self._home / "fleet.json", spent)
+                    config.write(self._home / "fleet.json", msgspec.structs.replace(self._fleet, token=""))
                 self._inside.set()
             case Barred():
                 self._barred = note

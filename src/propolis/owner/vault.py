@@ -13,10 +13,10 @@ from propolis.messages import codec, values
 from propolis.messages.jobs import TaskResult
 from propolis.ports.store import DropPrefix, Put, Store
 from propolis.protocols.jobs.bits import Bits
-from propolis.protocols.jobs.book import INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
+from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
 from propolis.terms.errors import MalformedMessage, SealBroken
 from propolis.terms.identity import GuestId, JobId
-from propolis.terms.job import JobSpec
+from propolis.terms.job import JobSpec, Receipt
 
 OWNED = "owned"
 MAX_ROOTS = 4096
@@ -36,7 +36,7 @@ class Vault:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._roots: dict[GuestId, bytes] = {}
+        self._roots: dict[tuple[JobId, GuestId], bytes] = {}
 
     @staticmethod
     def fresh_secret() -> bytes:
@@ -84,11 +84,16 @@ class Vault:
         if item.code:
             return None
         guest = GuestId(item.guest)
-        root = self._roots.get(guest)
+        root = self._roots.get((owned.spec.id, guest))
         if root is None:
             if len(self._roots) >= MAX_ROOTS:  # a cache: whoever names guests without end costs time, not memory
                 self._roots.clear()
-            root = self._roots[guest] = sealing.result_root(owned.secret, owned.spec.id, guest)
+            row = self._store.get(GRANTED, owned.spec.id + guest)
+            if row is None:
+                raise SealBroken("no guest of this id was ever given a key")
+            receipt: Receipt = codec.decode(row, Receipt)
+            root = sealing.result_root(owned.secret, owned.spec.id, guest, receipt.guest_key)
+            self._roots[owned.spec.id, guest] = root
         outcome: values.Outcome = codec.decode(
             sealing.open_result(root, owned.spec.id, guest, item.index, item.attempt, sealed), values.Outcome
         )
@@ -104,6 +109,10 @@ class Vault:
     def grant(self, owned: Owned, guest: GuestId, key: bytes) -> bytes:
         """Seal the roots to a guest (step 6). Raises SealBroken."""
         return granting.seal_grant(owned.secret, owned.spec.id, guest, key)
+
+    def granted(self, job: JobId) -> dict[GuestId, Receipt]:
+        """Return the receipts of the guests that were given the job's keys."""
+        return {GuestId(key[16:]): codec.decode(value, Receipt) for key, value in self._store.scan(GRANTED, job)}
 
     def forget_inputs(self, job: JobId) -> None:
         """Drop sealed inputs that are not needed any more."""

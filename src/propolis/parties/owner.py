@@ -9,6 +9,7 @@ from propolis.protocols.link.link import LinkConfig
 from propolis.protocols.machine import Action, Event, Mail
 from propolis.protocols.membership.member import Member
 from propolis.terms.contact import Contact
+from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant
 
 
@@ -30,7 +31,14 @@ class OwnerParty(MemberParty):
 
 
 def owner_party(
-    entropy: Entropy, orchestrator: Contact, known: Known, *, token: bytes = b"", link: LinkConfig | None = None
+    entropy: Entropy,
+    orchestrator: Contact,
+    known: Known,
+    *,
+    operator: NodeId,
+    token: bytes = b"",
+    link: LinkConfig | None = None,
 ) -> OwnerParty:
-    """Return an owner. `token` is the invitation's while it has not joined yet."""
-    return OwnerParty(entropy, Member(orchestrator, Role.OWNER, token, None), Submitter(orchestrator, known), link)
+    """Return an owner. `token` is the invitation's while it has not joined yet; `operator` invites this fleet's nodes."""
+    member = Member(orchestrator, Role.OWNER, token, None)
+    return OwnerParty(entropy, member, Submitter(orchestrator, known, operator), link)

@@ -34,11 +34,17 @@ def default_home() -> Path:
 
 
 class FleetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """fleet.json: which fleet this member belongs to. `token` is hex while the invitation is not spent yet."""
+    """fleet.json: which fleet this member belongs to; keys, token and credential in hex.
+
+    `token` is there while the invitation is not spent yet. `operator` is whose word on nodes an owner takes, empty when it is
+    the operator itself. `credential` is a node's proof that the operator invited it.
+    """
 
     fleet: str
     addresses: tuple[str, ...]
     token: str = ""
+    operator: str = ""
+    credential: str = ""
 
     @property
     def orchestrator(self) -> Contact:

@@ -1,4 +1,8 @@
-"""An invitation as one line of text: where the fleet is, its key, a single-use token, and for what role."""
+"""An invitation as one line of text: where the fleet is, its key, a single-use token, for what role, and who invites.
+
+The orchestrator issues the token and never sees `secret`: what a node proves with it is the operator's word alone
+(docs/specs/identity.md, step 5).
+"""
 
 import base64
 import binascii
@@ -24,6 +28,9 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, array_like=True, for
     ]
     token: Annotated[bytes, msgspec.Meta(min_length=16, max_length=64)]
     role: Role
+    operator: Annotated[bytes, msgspec.Meta(max_length=32)] = b""  # empty: the bearer becomes the operator
+    secret: Annotated[bytes, msgspec.Meta(max_length=32)] = b""  # nodes: the invitation key's seed
+    granted: Annotated[bytes, msgspec.Meta(max_length=64)] = b""  # the operator's signature over its public half
 
     @property
     def orchestrator(self) -> Contact:

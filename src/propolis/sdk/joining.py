@@ -21,7 +21,12 @@ def note(folder: Path, invited: Invitation) -> None:
     if known is not None and not known.token and known.fleet != invited.fleet.hex():
         raise ConfigError(f"{folder} already belongs to another fleet; use another home")
     if known is None or known.token:
-        record = config.FleetFile(fleet=invited.fleet.hex(), addresses=invited.addresses, token=invited.token.hex())
+        record = config.FleetFile(
+            fleet=invited.fleet.hex(),
+            addresses=invited.addresses,
+            token=invited.token.hex(),
+            operator=invited.operator.hex(),
+        )
         config.write(folder / "fleet.json", record)
 
 

@@ -71,12 +71,12 @@ class LocalFleet:
         owner = not (self.home / "owner" / "fleet.json").exists()
         missing = [name for name, known in joined.items() if not known]
         try:
-            ready = self.start_orchestrator(invite_nodes=len(missing), invite_owner=owner)
-            invitations = dict(zip(missing, ready["node_invitations"], strict=True))
-            for limit in self.limits:
-                self._launch_node(limit, invitations.get(limit.name, ""))
+            ready = self.start_orchestrator(invite_owner=owner)
             if owner:
                 Fleet.join(ready["owner_invitation"], self.home)
+            invitations = dict(zip(missing, self._invite(len(missing)), strict=True))
+            for limit in self.limits:
+                self._launch_node(limit, invitations.get(limit.name, ""))
             for limit in self.limits:
                 self._ready(self.nodes[limit.name], limit.name)
         except BaseException:
@@ -84,14 +84,19 @@ class LocalFleet:
             raise
         self._note_pids()
 
-    def start_orchestrator(self, *, invite_nodes: int = 0, invite_owner: bool = False) -> dict[str, Any]:
+    def _invite(self, count: int) -> list[str]:
+        """Return invitations for nodes, from the home's owner: it is the fleet's operator."""
+        if not count:
+            return []
+        with Fleet(self.home) as fleet:
+            return [fleet.invite("node") for _ in range(count)]
+
+    def start_orchestrator(self, *, invite_owner: bool = False) -> dict[str, Any]:
         """Start the orchestrator process; returns its ready line."""
         words = [
             "propolis.orchestrator",
             "--home",
             str(self.home / "orchestrator"),
-            "--invite-nodes",
-            str(invite_nodes),
         ]
         words += [word for address in self.listen for word in ("--listen", address)]
         self.orchestrator = self._launch([*words, *(["--invite-owner"] if invite_owner else [])], "orchestrator")

@@ -10,14 +10,14 @@ import time
 import msgspec
 
 from propolis.adapters.solver.greedy import GreedySolver
-from propolis.crypto import identity
+from propolis.crypto import credential, identity
 from propolis.decisions.guarantees import Known, read_table
 from propolis.decisions.privacy import requirement_for
 from propolis.messages import codec
 from propolis.messages.membership import Role
 from propolis.parties.node import node_party
 from propolis.parties.orchestrator import OrchestratorParty, restore
-from propolis.parties.owner import owner_party
+from propolis.parties.owner import OwnerParty, owner_party
 from propolis.ports.executor import TaskInput, TaskOutput
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS, task_key
@@ -31,6 +31,7 @@ from propolis.simulator.population import device
 from propolis.simulator.trace import Trace
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.contact import Contact
+from propolis.terms.credential import Credential
 from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import BlobRef, JobSpec, Kind, Needs, Receipt
 from propolis.terms.time import Instant
@@ -39,6 +40,7 @@ TABLE = read_table(table_bytes())
 KNOWN = Known(table=TABLE, date=TABLE.date)  # virtual time has no calendar: the day of the table
 LINK = LinkConfig(resend=1.5)
 GUEST_SECONDS = 0.2
+INVITATION = b"one invitation for all, simulated".ljust(32)[:32]
 FETCH_SECONDS = 0.5
 
 
@@ -87,6 +89,7 @@ class _Run:
         self.contact = Contact(peer=self.hub, addresses=("sim",))
         self.devices: dict[NodeId, CapabilityReport] = {}
         self.seeds: dict[NodeId, bytes] = {}
+        self.credentials: dict[NodeId, Credential] = {}
         self.results: dict[int, int] = {}
         self.ran: set[bytes] = set()
         self.busy: dict[bytes, float] = {}
@@ -100,20 +103,27 @@ class _Run:
         kernel.add(self.hub, self._boot_hub())
         hub = kernel.parties[self.hub]
         assert isinstance(hub, OrchestratorParty)
+        operator = _seed(b"owner", 0)
+        granted = credential.grant(lambda c, d: identity.sign(operator, c, d), self.hub, Role.NODE, INVITATION)
         for number in range(s.nodes):
             seed = _seed(b"node", number)
             name = identity.public_of(seed)
             self.seeds[name], self.devices[name] = seed, device(number, self.dice)
+            self.credentials[name] = credential.take(INVITATION, granted, name)
             token, writes = hub.registrar.invite(Role.NODE)
             kernel.commit(self.hub, writes)
             report = self.devices[name]
             kernel.add(name, node_party(kernel.dice(name), self.contact, report, KNOWN, token=token, link=LINK))
         token, _ = hub.registrar.invite(Role.OWNER, operator=True)
-        kernel.add(self.owner, owner_party(kernel.dice(self.owner), self.contact, KNOWN, token=token, link=LINK))
+        kernel.add(self.owner, self._owner_party(token))
         rows = kernel.stores[self.owner]
         for index in range(s.tasks):
             rows[INPUTS, task_key(self.job, index)] = b"sealed"
         kernel.post(1.0, self.owner, ev.SubmitAsked(self._spec(), [6] * s.tasks))
+
+    def _owner_party(self, token: bytes) -> OwnerParty:
+        dice = self.kernel.dice(self.owner)
+        return owner_party(dice, self.contact, KNOWN, operator=self.owner, token=token, link=LINK)
 
     def _spec(self) -> JobSpec:
         return JobSpec(
@@ -154,6 +164,7 @@ class _Run:
                     guest=order.guest,
                     guest_key=bytes(32),
                     isolation=self.devices[name].isolation,
+                    credential=self.credentials[name],
                 )
                 data = codec.encode(receipt)
                 signature = identity.sign(self.seeds[name], identity.RECEIPT, data)

@@ -12,7 +12,7 @@ JobId = NewType("JobId", bytes)
 """16 random bytes, drawn by the owner."""
 
 GuestId = NewType("GuestId", bytes)
-"""16 random bytes, drawn by the node for one guest (one sandboxed process serving one job)."""
+"""16 bytes, drawn by the orchestrator for one guest (one sandboxed process serving one job). No secret rests on it."""
 
 BlobId = NewType("BlobId", bytes)
 """32 bytes: BLAKE3 of a blob's manifest; names ciphertext, never plaintext."""

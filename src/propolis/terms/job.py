@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 
 from propolis.terms.capability import Isolation, Offer
+from propolis.terms.credential import Credential
 from propolis.terms.identity import BlobId, GuestId, JobId, NodeId
 from propolis.terms.requirement import Requirement
 
@@ -87,6 +88,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid
     guest_key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]  # X25519, made inside the guest
     isolation: Isolation
     offer: Offer = Offer()  # the lender's terms, signed
+
+    credential: Credential | None = None  # the operator's word on the node; without it no owner releases a key
 
     @property
     def node_id(self) -> NodeId:

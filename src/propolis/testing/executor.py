@@ -22,6 +22,7 @@ class Owner:
     def __init__(self, source: str = DOUBLE, *, kind: Kind = Kind.FUNCTION, model: bytes = b"", **needs: Any) -> None:
         self.secret, self.job = secrets.token_bytes(32), JobId(secrets.token_bytes(16))
         self.attempt = 0
+        self.keys: dict[bytes, bytes] = {}  # guest -> the key it was granted to
         self.kind, self.needs = kind, Needs(**needs)
         self.program = Program(kind=kind, source=source, entry="main", model=model, packages=())
 
@@ -46,16 +47,21 @@ class Owner:
     def opened(self, order: GuestOrder, output: TaskOutput) -> values.Outcome:
         """Open one result."""
         guest = GuestId(order.guest)
-        root = sealing.result_root(self.secret, self.job, guest)
+        root = sealing.result_root(self.secret, self.job, guest, self.keys[order.guest])
         plain = sealing.open_result(root, self.job, guest, output.index, output.attempt, output.sealed)
         outcome: values.Outcome = codec.decode(plain, values.Outcome)
         return outcome
+
+    def grant(self, order: GuestOrder, key: bytes) -> bytes:
+        """Seal the roots to a guest's key."""
+        self.keys[order.guest] = key
+        return granting.seal_grant(self.secret, self.job, GuestId(order.guest), key)
 
     async def ready(self, executor: Executor, slot: int = 0) -> tuple[Guest, GuestOrder]:
         """Start a guest, give it the key and the program."""
         order = self.order(slot)
         guest = await executor.start(order)
-        await guest.grant(granting.seal_grant(self.secret, self.job, GuestId(order.guest), guest.key))
+        await guest.grant(self.grant(order, guest.key))
         await guest.load(self.sealed_program())
         return guest, order
 
@@ -110,7 +116,7 @@ async def an_altered_program_is_not_run(make: Make) -> None:
     owner = Owner()
     order = owner.order()
     guest = await executor.start(order)
-    await guest.grant(granting.seal_grant(owner.secret, owner.job, GuestId(order.guest), guest.key))
+    await guest.grant(owner.grant(order, guest.key))
     program = bytearray(owner.sealed_program())
     program[-1] ^= 1
     await _raises(SealBroken, guest.load(bytes(program)))

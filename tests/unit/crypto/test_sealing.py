@@ -11,7 +11,8 @@ from propolis.crypto import granting, identity, sealing
 from propolis.terms.errors import SealBroken
 
 SECRET, JOB, GUEST = b"s" * 32, b"j" * 16, b"g" * 16
-ROOTS = granting.roots_for(SECRET, JOB, GUEST)
+MINE = X25519PrivateKey.generate()
+ROOTS = granting.roots_for(SECRET, JOB, GUEST, MINE.public_key().public_bytes_raw())
 
 
 @given(st.binary(max_size=200), st.integers(0, 10**6))
@@ -32,9 +33,15 @@ def test_results_open_only_at_their_position(guest, index, attempt):
 
 
 def test_roots_differ_and_a_guest_cannot_derive_anothers():
-    other = granting.roots_for(SECRET, JOB, b"h" * 16)
+    other = granting.roots_for(SECRET, JOB, b"h" * 16, MINE.public_key().public_bytes_raw())
     assert len({ROOTS.program, ROOTS.inputs, ROOTS.results, other.results}) == 4
     assert ROOTS.program == other.program
+
+
+def test_two_guests_under_one_id_share_no_result_root():
+    twin = granting.roots_for(SECRET, JOB, GUEST, X25519PrivateKey.generate().public_key().public_bytes_raw())
+    assert twin.results != ROOTS.results
+    assert (twin.program, twin.inputs) == (ROOTS.program, ROOTS.inputs)
 
 
 SIZES = [0, 1, sealing.PROGRAM_CHUNK - 1, sealing.PROGRAM_CHUNK, sealing.PROGRAM_CHUNK + 1, 3 * sealing.PROGRAM_CHUNK]
@@ -54,7 +61,7 @@ def test_a_cut_extended_or_reordered_program_does_not_open():
 
 
 def test_a_grant_opens_for_its_guest_alone():
-    mine, other = X25519PrivateKey.generate(), X25519PrivateKey.generate()
+    mine, other = MINE, X25519PrivateKey.generate()
     sealed = granting.seal_grant(SECRET, JOB, GUEST, mine.public_key().public_bytes_raw())
     assert granting.open_grant(mine, JOB, GUEST, sealed) == ROOTS
     for key, job, guest in ((other, JOB, GUEST), (mine, b"k" * 16, GUEST), (mine, JOB, b"h" * 16)):

@@ -40,6 +40,7 @@ class Pump:
         self.results = {}
         self.refuse_open = set()
         self.guests = {}
+        self.invited = {}  # node -> credential
 
     def add(self, name, party):
         self.parties[name] = party
@@ -116,7 +117,16 @@ class Pump:
                 self.at(0.01, name, m.WorkDone(t))
             case ev.StartGuest(ticket=t, order=o):
                 iso = self.isolation[name]
-                r = codec.encode(Receipt(node=name, job=o.job, guest=o.guest, guest_key=bytes(32), isolation=iso))
+                r = codec.encode(
+                    Receipt(
+                        node=name,
+                        job=o.job,
+                        guest=o.guest,
+                        guest_key=bytes(32),
+                        isolation=iso,
+                        credential=self.invited.get(name),
+                    )
+                )
                 sig = identity.sign(self.seeds[name], identity.RECEIPT, r)
                 self.guests.setdefault(name, set()).add(o.guest)
                 self.at(0.05, name, m.WorkDone(t, ev.Started(r, sig)))

@@ -3,8 +3,9 @@
 import pytest
 from pump import Chance, Pump
 
-from propolis.crypto import identity
+from propolis.crypto import credential, identity
 from propolis.decisions.privacy import requirement_for
+from propolis.messages import codec
 from propolis.messages.membership import Role
 from propolis.parties.node import node_party
 from propolis.parties.orchestrator import OrchestratorParty, restore
@@ -13,13 +14,19 @@ from propolis.protocols.jobs import events as ev
 from propolis.runtime.known import known_today
 from propolis.terms.capability import CapabilityReport, Isolation, Rung
 from propolis.terms.contact import Contact
-from propolis.terms.job import BlobRef, JobSpec, JobState, Kind
+from propolis.terms.job import BlobRef, JobSpec, JobState, Kind, Receipt
 
 ORCH = identity.public_of(b"o" * 32)
 OWNER = identity.public_of(b"w" * 32)
 HUB = Contact(peer=ORCH, addresses=("mem",))
 JOB = b"j" * 16
 KNOWN = known_today()
+
+
+def invited(name):
+    secret = b"i" * 32
+    granted = credential.grant(lambda context, data: identity.sign(b"w" * 32, context, data), ORCH, Role.NODE, secret)
+    return credential.take(secret, granted, name)
 
 
 def report(name="n", slots=2, rung=Rung.NAMESPACES):
@@ -61,11 +68,12 @@ def fleet(nodes=3, tasks=50, privacy="trusted-lenders"):
         name = identity.public_of(seed)
         token, writes = hub.registrar.invite(Role.NODE)
         pump.act(ORCH, [__import__("propolis.protocols.machine", fromlist=["Persist"]).Persist(writes)])
+        pump.invited[name] = invited(name)
         pump.seeds[name], pump.isolation[name] = seed, report().isolation
         pump.add(name, node_party(Chance(100 + n), HUB, report(f"n{n}"), KNOWN, token=token))
         names.append(name)
     token, _ = hub.registrar.invite(Role.OWNER, operator=True)
-    pump.add(OWNER, owner_party(Chance(7), HUB, KNOWN, token=token))
+    pump.add(OWNER, owner_party(Chance(7), HUB, KNOWN, operator=OWNER, token=token))
     submit(pump, tasks, privacy)
     return pump, names
 
@@ -134,14 +142,16 @@ def test_owner_closed_and_reopened():
     pump.kill(OWNER)
     pump.run(pump.now + 10)
     seen = len(pump.results)
-    party = owner_party(Chance(8), HUB, KNOWN)
+    party = owner_party(Chance(8), HUB, KNOWN, operator=OWNER)
     pump.add(OWNER, party)
     from propolis.protocols.jobs.bits import Bits
 
     known = Bits(400)
     for _, i in pump.results:
         known.add(i)
-    pump.at(0.1, OWNER, ev.SubmitAsked(spec(400), [20] * 400, known.data()))
+    rows = pump.stores[OWNER].items()
+    granted = tuple(codec.decode(value, Receipt) for (table, _), value in rows if table == "granted")
+    pump.at(0.1, OWNER, ev.SubmitAsked(spec(400), [20] * 400, known.data(), granted))
     pump.run(60, finished(pump, 400))
     exactly_once(pump, 400)
     assert seen > 50

@@ -11,7 +11,7 @@ from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
 from propolis.protocols.machine import Action, Event, Work
 from propolis.terms.contact import Contact
 from propolis.terms.identity import GuestId, JobId
-from propolis.terms.job import BlobRef, JobSpec
+from propolis.terms.job import BlobRef, JobSpec, Receipt
 from propolis.terms.placement import Problem
 
 # -- work asked of the orchestrator's world
@@ -111,11 +111,15 @@ class OpenResults(Work, frozen=True):
 
 
 class SubmitAsked(Event, frozen=True):
-    """Submit a job whose sealed inputs are in the owner's store; `sizes` in bytes per index."""
+    """Submit a job whose sealed inputs are in the owner's store; `sizes` in bytes per index.
+
+    `finished` = bitmap of the results kept already; `granted` = receipts of the guests that hold a key already.
+    """
 
     spec: JobSpec
     sizes: Sequence[int]
     finished: bytes = b""
+    granted: tuple[Receipt, ...] = ()
 
 
 class StopAsked(Event, frozen=True):

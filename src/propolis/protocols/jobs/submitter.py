@@ -6,17 +6,18 @@ after the client was closed is in the owner's store and in the orchestrator's Ac
 
 import msgspec
 
-from propolis.crypto import identity
+from propolis.crypto import credential, identity
 from propolis.decisions import admission
 from propolis.decisions.guarantees import Known
 from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
+from propolis.messages.membership import Role
 from propolis.ports.store import Put
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.bits import Bits
-from propolis.protocols.jobs.book import INPUTS, RESULTS, KeptResult, task_key
+from propolis.protocols.jobs.book import GRANTED, INPUTS, RESULTS, KeptResult, task_key
 from propolis.protocols.machine import Action, BodyPart, Event, FromStore, Mail, Persist, Tell, WorkDone, WorkFailed
 from propolis.terms.contact import Contact
 from propolis.terms.errors import MalformedMessage, ReleaseDenied, SealBroken
@@ -26,6 +27,7 @@ from propolis.terms.job import JobSpec, Receipt
 from propolis.terms.time import Instant
 
 OUTPUTS = "outputs"
+MAX_GRANTED = 65_536
 UPLOAD_BYTES = 8 * 1024 * 1024
 BATCH_BYTES = 4 * 1024 * 1024
 BATCH_TASKS = 512
@@ -44,11 +46,12 @@ class _Job:
         self.cursor = 0
         self.opening: set[int] = set()
         self.ended = False
+        self.granted: dict[GuestId, Receipt] = {}  # guests that hold a key; an id names one guest for ever
 
 
 class _Sealing(msgspec.Struct, frozen=True):
     job: JobId
-    guest: GuestId
+    receipt: Receipt
 
 
 class _Opening(msgspec.Struct, frozen=True):
@@ -60,8 +63,10 @@ class _Opening(msgspec.Struct, frozen=True):
 class Submitter:
     """The jobs of one owner."""
 
-    def __init__(self, orchestrator: Contact, known: Known) -> None:
+    def __init__(self, orchestrator: Contact, known: Known, operator: NodeId) -> None:
+        """`operator`: whose word on a node counts (docs/specs/identity.md, step 5)."""
         self._orchestrator = orchestrator
+        self._operator = operator
         self._known = known
         self._jobs: dict[JobId, _Job] = {}
         self._work: dict[int, _Sealing | _Opening] = {}
@@ -79,9 +84,10 @@ class Submitter:
                 self._inside = False
             case session.Said(message=message, body=body):
                 self._said(message, body)
-            case ev.SubmitAsked(spec=spec, sizes=sizes, finished=finished):
+            case ev.SubmitAsked(spec=spec, sizes=sizes, finished=finished, granted=granted):
                 known = Bits(spec.tasks, finished) if finished else Bits(spec.tasks)
-                self._jobs[spec.id] = _Job(spec, list(sizes), known)
+                job_of_ours = self._jobs[spec.id] = _Job(spec, list(sizes), known)
+                job_of_ours.granted.update((receipt.guest_id, receipt) for receipt in granted)
                 self._submit(spec)
             case ev.StopAsked(job=job):
                 self._say(say.Stop(job=job))
@@ -200,12 +206,21 @@ class Submitter:
             return  # not a receipt: there is nobody to answer
         proven = NOTHING  # what evidence beside the receipt proves; none is verified in this release
         reasons = admission.lacking(job.spec.requirement, receipt.isolation, receipt.offer, proven, self._known)
+        reasons += credential.missing(
+            receipt.credential, receipt.node_id, operator=self._operator, fleet=self._peer, role=Role.NODE
+        )
         if receipt.job != job.spec.job:
             reasons.append("the receipt is for another job")
+        known = job.granted.get(receipt.guest_id, receipt)
+        if (known.node, known.guest_key) != (receipt.node, receipt.guest_key):
+            reasons.append("another guest has this id")  # two guests under one id would seal under one root
+        if len(job.granted) >= MAX_GRANTED:
+            reasons.append("this job's keys went to too many guests already")
         if reasons:
             self._deny(receipt, message.job, "; ".join(reasons))
             return
-        ticket = self._ticket(_Sealing(job.spec.id, receipt.guest_id))
+        job.granted[receipt.guest_id] = receipt
+        ticket = self._ticket(_Sealing(job.spec.id, receipt))
         self._out.append(ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key))
 
     def _deny(self, receipt: Receipt, job: bytes, reason: str) -> None:
@@ -222,17 +237,25 @@ class Submitter:
         )
         if again:  # our Taken was lost with a session
             self._say(say.Taken(job=message.job, indices=again))
-        fresh = [
-            (item, bytes(sealed))
-            for item, sealed in zip(message.items, body, strict=True)
-            if item.index < job.spec.tasks and item.index not in job.finished and item.index not in job.opening
-        ]
+        fresh: list[tuple[say.TaskResult, bytes]] = []
+        for item, part in zip(message.items, body, strict=True):
+            if item.index >= job.spec.tasks or item.index in job.finished or item.index in job.opening:
+                continue
+            if item.code or self._ran(job, item):
+                fresh.append((item, bytes(part)))
+            else:  # no guest of ours, or not on that node: whoever says so made it up
+                self._say(say.Rejected(job=job.spec.id, index=item.index, attempt=item.attempt))
         if fresh:
             job.opening.update(item.index for item, _ in fresh)
             items, sealed = tuple(item for item, _ in fresh), tuple(part for _, part in fresh)
             self._out.append(
                 ev.OpenResults(self._ticket(_Opening(job.spec.id, items, sealed)), job.spec.id, items, sealed)
             )
+
+    @staticmethod
+    def _ran(job: _Job, item: say.TaskResult) -> bool:
+        receipt = job.granted.get(GuestId(item.guest))
+        return receipt is not None and receipt.node == item.node
 
     def _opened(self, opening: _Opening, verdicts: list[bool]) -> None:
         job = self._jobs.get(opening.job)
@@ -270,14 +293,16 @@ class Submitter:
     def _work_done(self, ticket: int, result: object) -> None:
         work = self._work.pop(ticket, None)
         if isinstance(work, _Sealing) and isinstance(result, bytes):
-            self._say(say.Grant(job=work.job, guest=work.guest, sealed=result))
+            row = Put(GRANTED, work.job + work.receipt.guest, codec.encode(work.receipt))
+            self._out.append(Persist((row,)))  # who holds a key is known before the key leaves
+            self._say(say.Grant(job=work.job, guest=work.receipt.guest, sealed=result))
         elif isinstance(work, _Opening) and isinstance(result, list):
             self._opened(work, result)
 
     def _work_failed(self, ticket: int, code: str, reason: str) -> None:
         work = self._work.pop(ticket, None)
         if isinstance(work, _Sealing):
-            self._say(say.Denied(job=work.job, guest=work.guest, reason=f"{code}: {reason}"[:900]))
+            self._say(say.Denied(job=work.job, guest=work.receipt.guest, reason=f"{code}: {reason}"[:900]))
         elif isinstance(work, _Opening):
             self._opened(work, [False] * len(work.items))
 
