@@ -1,4 +1,4 @@
-"""The session of the process that holds the home: the owner party with its driver, post, blobs and vault."""
+"""The session of the process that holds the home: the owner party with its driver, post, blobs and chest."""
 
 import asyncio
 import contextlib
@@ -20,8 +20,8 @@ from propolis.crypto import credential, identity, sealing
 from propolis.messages import codec
 from propolis.messages.jobs import Progress, Refused, Rows
 from propolis.messages.membership import Invited, Role
+from propolis.owner.chest import Chest, Owned
 from propolis.owner.live import ENDED, Draft, Live
-from propolis.owner.vault import Owned, Vault
 from propolis.parties.owner import InviteAsked, owner_party
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import Dial, Event, HangUp, Transmit
@@ -78,8 +78,8 @@ class Client:
     async def open(self, seconds: float) -> None:
         """Connect. Raises PeerUnreachable, InvitationRefused, ConfigError."""
         keys = self._keys = FileKeyHome(self._home / "identity")
-        store = self._store = SqliteStore(self._home / "state.db", durable=False)
-        self._vault = Vault(store)
+        store = self._store = SqliteStore(self._home / "state.db", durable=True)
+        self._chest = Chest(store)
         self._blobs = FileBlobs(self._home / "blobs")
         orchestrator = self._fleet.orchestrator
         wires = await open_wires(keys.seed_for_wire(), orchestrator.addresses, ("127.0.0.1:0",), self._nobody)
@@ -110,8 +110,8 @@ class Client:
             raise self._failure
         if self._barred is not None:
             raise InvitationRefused(self._barred.reason)
-        for owned in self._vault.jobs().values():
-            if not self._vault.finished(owned).full:
+        for owned in self._chest.jobs().values():
+            if not self._chest.finished(owned).full:
                 self._take_up(owned)
 
     async def close(self) -> None:
@@ -131,16 +131,16 @@ class Client:
     async def submit(self, draft: Draft, inputs: list[bytes]) -> Live:
         """Seal and keep a job, then ask the fleet for it; a job that is kept already is taken up. Raises StoreFull."""
         job = draft.spec.id
-        if job in self._vault.jobs():
+        if job in self._chest.jobs():
             return await self.reopen(job)
-        secret = self._vault.fresh_secret()
+        secret = self._chest.fresh_secret()
         plain = codec.encode(draft.program)
         if sealing.sealed_program_size(len(plain)) > MAX_PROGRAM_BYTES:
             raise TooLarge(f"the program takes {len(plain) >> 20} MiB; at most {MAX_PROGRAM_BYTES >> 20} MiB, sealed")
         ref = self._blobs.put(sealing.seal_program(sealing.program_root(secret, job), job, plain))
         spec = msgspec.structs.replace(draft.spec, program=ref)
         owned = Owned(spec=spec, secret=secret, bare_array=draft.bare_array, born=time.time())
-        sizes = self._vault.add(owned, inputs)
+        sizes = self._chest.add(owned, inputs)
         self._owned[job] = owned
         live = self.live.setdefault(job, Live(spec, bare_array=owned.bare_array))
         self._tell(ev.SubmitAsked(spec, sizes))
@@ -148,12 +148,12 @@ class Client:
 
     async def jobs(self) -> list[JobId]:
         """Return the jobs this home knows."""
-        return list(self._vault.jobs())
+        return list(self._chest.jobs())
 
     async def reopen(self, job: JobId) -> Live:
         """Take up a job of an earlier session. Raises UnknownJob."""
         if job not in self._owned:
-            owned = self._vault.jobs().get(job)
+            owned = self._chest.jobs().get(job)
             if owned is None:
                 raise UnknownJob(f"this home knows no job {job.hex()[:8]}")
             self._take_up(owned)
@@ -163,12 +163,12 @@ class Client:
         job = owned.spec.id
         self._owned[job] = owned
         live = self.live.setdefault(job, Live(owned.spec, bare_array=owned.bare_array))
-        for index, pair in self._vault.results(owned).items():
+        for index, pair in self._chest.results(owned).items():
             live.outcomes.setdefault(index, pair)
         if not live.complete:
-            finished = self._vault.finished(owned).data()
-            granted = tuple(self._vault.granted(job).values())
-            self._tell(ev.SubmitAsked(owned.spec, self._vault.sizes(owned), finished, granted))
+            finished = self._chest.finished(owned).data()
+            granted = tuple(self._chest.granted(job).values())
+            self._tell(ev.SubmitAsked(owned.spec, self._chest.sizes(owned), finished, granted))
 
     async def stop_job(self, job: JobId) -> None:
         """Ask for a job's end."""
@@ -246,13 +246,13 @@ class Client:
     # -- work and notes
 
     async def _seal_grant(self, work: ev.SealGrant) -> bytes:
-        return self._vault.grant(self._owned[work.job], work.guest, work.guest_key)
+        return self._chest.grant(self._owned[work.job], work.guest, work.guest_key)
 
     async def _open_results(self, work: ev.OpenResults) -> list[bool]:
         live, owned = self.live[work.job], self._owned[work.job]
         verdicts: list[bool] = []
         for item, sealed in zip(work.items, work.sealed, strict=True):
-            outcome = self._vault.opens(owned, item, bytes(sealed))
+            outcome = self._chest.opens(owned, item, bytes(sealed))
             verdicts.append(outcome is not False)
             if not isinstance(outcome, bool):
                 live.outcomes[item.index] = (item, outcome)
@@ -263,7 +263,7 @@ class Client:
 
     def _forget(self, job: JobId) -> None:
         """Sealed inputs and program of an ended job are not needed any more; results stay."""
-        self._vault.forget_inputs(job)
+        self._chest.forget_inputs(job)
         self._blobs.drop(self._owned[job].spec.program.id)
 
     def _told(self, note: Any) -> None:

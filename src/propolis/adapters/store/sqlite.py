@@ -1,8 +1,8 @@
 """Durable rows in one SQLite file, WAL mode, one writer. What was committed survives a kill -9 of the process.
 
 synchronous=NORMAL: a commit survives the process at once and a power cut up to the last checkpointed or synced WAL page;
-the file is never corrupt either way (sqlite.org/pragma.html#pragma_synchronous). A power cut may thus lose the last
-moments, after which owners and nodes resynchronise as after any restart; `durable=True` buys the sync at each commit.
+the file is never corrupt either way (sqlite.org/pragma.html#pragma_synchronous). `durable=True` syncs at each commit.
+Why the orchestrator does without and owners do not: docs/adr/0013-who-syncs.md.
 """
 
 import os

@@ -31,7 +31,7 @@ class Owned(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     born: float = 0.0
 
 
-class Vault:
+class Chest:
     """Jobs and secrets over a store."""
 
     def __init__(self, store: Store) -> None:
