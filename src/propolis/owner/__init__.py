@@ -1,1 +1,1 @@
-"""An owner put together: the session of one home, its vault, and how several processes share it."""
+"""An owner put together: the session of one home, its chest, and how several processes share it."""
