@@ -191,11 +191,11 @@ class Post:
         while True:
             try:
                 stream = await line.channel.accept_stream()
-                kind = await asyncio.wait_for(stream.read(1), GREETING_SECONDS)
-            except TimeoutError:
-                continue
             except WireError:
                 return
+            kind = b""
+            with contextlib.suppress(WireError, TimeoutError):  # it was given up, or says nothing: others may come
+                kind = await asyncio.wait_for(stream.read(1), GREETING_SECONDS)
             if kind == BLOB and self._on_blob is not None:
                 line.lend(self._on_blob, stream)
             else:
