@@ -1,6 +1,7 @@
 """The driver and the post with a toy party: write, then send; a full disk sends nothing; nonsense costs the channel."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -10,6 +11,7 @@ from propolis.adapters.world.system import SystemClock
 from propolis.messages.envelope import VERSION, Envelope, Packet
 from propolis.messages.jobs import Refused, Stop
 from propolis.ports.store import Drop, Put
+from propolis.ports.wire import DIAL_SECONDS
 from propolis.protocols.machine import (
     ChannelClosed,
     ChannelOpened,
@@ -231,3 +233,26 @@ async def test_a_serving_that_fails_gives_its_stream_back(houses, error):
     else:
         with pytest.raises(PeerUnreachable):
             await asyncio.wait_for(stream.read(10), 5)
+
+
+@pytest.mark.timeout(20)
+async def test_a_dial_takes_three_seconds_with_its_greeting_and_leaves_no_channel(houses):
+    """The peer answers late and then has no room for the control stream: both together are one dial."""
+    net = MemoryNet()
+    one, other = houses(net, A, Toy()), net.wire(B)
+    (wire,) = one.post._wires
+    real = wire.dial
+
+    async def late(contact):
+        await asyncio.sleep(DIAL_SECONDS / 2)
+        channel = await real(contact)
+        channel.open_stream = asyncio.Event().wait
+        return channel
+
+    wire.dial = late
+    started = time.monotonic()
+    one.driver.post(Go())
+    failed = await one.toy.wait_for(DialFailed)
+    assert time.monotonic() - started < DIAL_SECONDS + 0.4
+    assert "within 3 s" in failed.reason
+    await asyncio.wait_for((await other.accept()).closed(), 1)

@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 
 CONTROL = b"C"
 BLOB = b"B"
-GREETING_SECONDS = 3.0
+FIRST_WORD_SECONDS = 3.0
+"""How long a channel or stream others opened may take to say what it came for."""
 
 OnBlob = Callable[[NodeId, Stream], Awaitable[None]]
 
