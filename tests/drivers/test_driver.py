@@ -1,6 +1,7 @@
 """The driver and the post with a toy party: write, then send; a full disk sends nothing; nonsense costs the channel."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -10,6 +11,7 @@ from propolis.adapters.world.system import SystemClock
 from propolis.messages.envelope import VERSION, Envelope, Packet
 from propolis.messages.jobs import Refused, Stop
 from propolis.ports.store import Drop, Put
+from propolis.ports.wire import DIAL_SECONDS
 from propolis.protocols.machine import (
     ChannelClosed,
     ChannelOpened,
@@ -25,7 +27,7 @@ from propolis.protocols.machine import (
 from propolis.runtime.driver import Driver
 from propolis.runtime.post import Post
 from propolis.terms.contact import Contact
-from propolis.terms.errors import StoreFull
+from propolis.terms.errors import PeerUnreachable, StoreError, StoreFull
 
 A, B = b"a" * 32, b"b" * 32
 
@@ -65,12 +67,14 @@ class Toy:
 
 
 class House:
-    def __init__(self, net, name, toy, store=None):
+    def __init__(self, net, name, toy, store=None, on_blob=None):
         self.toy, self.store = toy, store or MemoryStore()
         self.driver = Driver(toy, clock=SystemClock(), store=self.store)
         self.post = Post([net.wire(name)], self.store, self.driver.post)
         for kind, do in ((Dial, self.post.dial), (HangUp, self.post.hang_up), (Transmit, self.post.transmit)):
             self.driver.on(kind, do)
+        if on_blob is not None:
+            self.post.serve_blobs(on_blob)
         self.driver.after_round(self.post.flush)
         self.post.start()
         self.driver.start()
@@ -182,3 +186,73 @@ async def test_a_dial_to_nobody_is_an_event(houses):
     one = houses(MemoryNet(), A, Toy())
     one.driver.post(Go())
     assert (await one.toy.wait_for(DialFailed)).peer == B
+
+
+@pytest.mark.timeout(20)
+async def test_a_stream_given_up_before_its_first_word_does_not_end_the_serving(houses):
+    """A fetch that another holder finished first gives its stream up at once; the next one is served all the same."""
+    served = asyncio.Event()
+
+    async def on_blob(peer, stream):
+        served.set()
+
+    net = MemoryNet()
+    wire = net.wire(A)
+    other = houses(net, B, Toy(), on_blob=on_blob)
+    channel = await wire.dial(Contact(peer=B, addresses=()))
+    control = await channel.open_stream()
+    await control.write(b"C")
+    await other.toy.wait_for(ChannelOpened)
+    given_up = await channel.open_stream()
+    await given_up.reset()
+    await (await channel.open_stream()).write(b"B")
+    await asyncio.wait_for(served.wait(), 5)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("error", [PeerUnreachable, StoreError, None])
+async def test_a_serving_that_fails_gives_its_stream_back(houses, error):
+    """Whatever ends the serving of a blob stream, its end is freed; a served stream ends by its server's last word."""
+
+    async def on_blob(peer, stream):
+        if error is not None:
+            raise error("no")
+        await stream.write(b"all")
+        await stream.finish()
+
+    net = MemoryNet()
+    wire = net.wire(A)
+    other = houses(net, B, Toy(), on_blob=on_blob)
+    channel = await wire.dial(Contact(peer=B, addresses=()))
+    await (await channel.open_stream()).write(b"C")
+    await other.toy.wait_for(ChannelOpened)
+    stream = await channel.open_stream()
+    await stream.write(b"B")
+    if error is None:
+        assert [await stream.read(10), await stream.read(10)] == [b"all", b""]
+    else:
+        with pytest.raises(PeerUnreachable):
+            await asyncio.wait_for(stream.read(10), 5)
+
+
+@pytest.mark.timeout(20)
+async def test_a_dial_takes_three_seconds_with_its_greeting_and_leaves_no_channel(houses):
+    """The peer answers late and then has no room for the control stream: both together are one dial."""
+    net = MemoryNet()
+    one, other = houses(net, A, Toy()), net.wire(B)
+    (wire,) = one.post._wires
+    real = wire.dial
+
+    async def late(contact):
+        await asyncio.sleep(DIAL_SECONDS / 2)
+        channel = await real(contact)
+        channel.open_stream = asyncio.Event().wait
+        return channel
+
+    wire.dial = late
+    started = time.monotonic()
+    one.driver.post(Go())
+    failed = await one.toy.wait_for(DialFailed)
+    assert time.monotonic() - started < DIAL_SECONDS + 0.4
+    assert "within 3 s" in failed.reason
+    await asyncio.wait_for((await other.accept()).closed(), 1)

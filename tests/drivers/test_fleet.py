@@ -8,6 +8,7 @@ import pytest
 
 from propolis.adapters.store.sqlite import SqliteStore
 from propolis.decisions.privacy import requirement_for
+from propolis.ports.wire import MAX_STREAMS
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
 from propolis.terms.errors import ConfigError, DataError, InvitationRefused, RequirementUnmet, StoreFull, TaskRaised
@@ -63,6 +64,16 @@ def test_a_private_map(local):
     with Fleet(local.home) as fleet:
         assert fleet.map(double, range(200), privacy=PRIVACY) == [2 * n for n in range(200)]
         assert [node.state for node in fleet.nodes()] == ["up"] * 3
+
+
+def test_one_session_submits_more_jobs_than_a_line_has_streams(local):
+    """Each job's program travels on a stream of the owner's line: more of them than MAX_STREAMS, one after the other."""
+    with Fleet(local.home) as fleet:
+        for n in range(MAX_STREAMS + 6):
+            source = f"def f(x):\n    return x + {n}\n"
+            job = fleet.submit_map(source, [1], entry="f", privacy=PRIVACY)
+            assert job.wait(timeout=15) == "done", f"job {n}: {job.reason()}"
+            assert job.results() == [1 + n]
 
 
 def test_what_raises_is_told_and_logged(local):

@@ -15,6 +15,7 @@ from propolis.ports.blobs import Blobs
 from propolis.ports.wire import Channel, Stream
 from propolis.protocols.blobs import fetch as f
 from propolis.protocols.machine import Action, Event, TimePassed
+from propolis.runtime.line import BLOB
 from propolis.terms.contact import Contact
 from propolis.terms.errors import MalformedMessage, PeerUnreachable, StoreError, WireError
 from propolis.terms.identity import BlobId, NodeId
@@ -155,13 +156,20 @@ class _Fetch:
             await asyncio.sleep(pause)
             try:
                 async with self._service.reach(contact) as channel:
-                    stream = await channel.open_stream()
-                    await stream.write(b"B")
-                    if await self._ask_on(stream, peer):
+                    if await self._visit(channel, peer):
                         break
             except (WireError, TimeoutError) as error:
                 log.debug("holder %s: %s", peer[:4].hex(), error)
         self._events.put_nowait(f.HolderLost(peer))
+
+    async def _visit(self, channel: Channel, peer: NodeId) -> bool:
+        """Ask on a stream of this fetch's own, and give it back: a line that lives on has room for few."""
+        stream = await channel.open_stream()
+        try:
+            await stream.write(BLOB)
+            return await self._ask_on(stream, peer)
+        finally:
+            await stream.reset()
 
     async def _ask_on(self, stream: Stream, peer: NodeId) -> bool:
         """Put what is wanted of this holder to it until it fails. Returns whether it ever answered."""

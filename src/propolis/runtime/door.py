@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from propolis.ports.wire import Wire
-from propolis.runtime.line import BLOB, CONTROL, GREETING_SECONDS, Line, OnBlob
+from propolis.runtime.line import BLOB, CONTROL, FIRST_WORD_SECONDS, Line, OnBlob
 from propolis.terms.errors import PeerUnreachable, WireError
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Door:
     async def _greet(self, line: Line) -> None:
         stays = False
         try:
-            async with asyncio.timeout(GREETING_SECONDS):
+            async with asyncio.timeout(FIRST_WORD_SECONDS):
                 stream = await line.channel.accept_stream()
                 kind = await stream.read(1)
             if kind == CONTROL:

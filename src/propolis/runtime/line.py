@@ -7,14 +7,15 @@ from typing import Any
 
 from propolis.messages.envelope import Segment
 from propolis.ports.wire import Channel, Stream
-from propolis.terms.errors import WireError
+from propolis.terms.errors import PropolisError, WireError
 from propolis.terms.identity import NodeId
 
 log = logging.getLogger(__name__)
 
 CONTROL = b"C"
 BLOB = b"B"
-GREETING_SECONDS = 3.0
+FIRST_WORD_SECONDS = 3.0
+"""How long a channel or stream others opened may take to say what it came for."""
 
 OnBlob = Callable[[NodeId, Stream], Awaitable[None]]
 
@@ -44,11 +45,17 @@ class Line:
         self.run(self._lend(on_blob, stream))
 
     async def _lend(self, on_blob: OnBlob, stream: Stream) -> None:
+        served = False
         try:
             await on_blob(self.channel.peer, stream)
+            served = True  # it ended its side, and the last answer may still be on its way: not reset
         except (WireError, TimeoutError) as error:
             log.debug("%s: %s", self.channel.peer[:4].hex(), error)
-            await stream.reset()
+        except PropolisError as error:  # our store, for one: the visitor gets nothing, the line goes on
+            log.warning("%s is not served: %s", self.channel.peer[:4].hex(), error)
+        finally:
+            if not served:
+                await stream.reset()
 
     async def end(self) -> None:
         """Cancel what lives here, the caller excepted, and close the channel."""

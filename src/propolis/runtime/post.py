@@ -14,7 +14,7 @@ import msgspec
 
 from propolis.messages.envelope import FrameReader, Packet, pack
 from propolis.ports.store import Store
-from propolis.ports.wire import MAX_DATAGRAM, Channel, Wire
+from propolis.ports.wire import DIAL_SECONDS, MAX_DATAGRAM, Channel, Wire
 from propolis.protocols.machine import (
     ChannelClosed,
     ChannelOpened,
@@ -27,7 +27,7 @@ from propolis.protocols.machine import (
     filled,
 )
 from propolis.runtime.door import Door
-from propolis.runtime.line import BLOB, CONTROL, GREETING_SECONDS, Line, OnBlob
+from propolis.runtime.line import BLOB, CONTROL, FIRST_WORD_SECONDS, Line, OnBlob
 from propolis.terms.contact import Contact
 from propolis.terms.errors import MalformedMessage, TooLarge, VersionMismatch, WireError
 from propolis.terms.identity import NodeId
@@ -151,13 +151,18 @@ class Post:
     # -- channels
 
     async def _dial(self, contact: Contact) -> None:
+        channel: Channel | None = None
         try:
-            channel = await self._wire_for(contact).dial(contact)
-            stream = await asyncio.wait_for(channel.open_stream(), GREETING_SECONDS)
-            await asyncio.wait_for(stream.write(CONTROL), GREETING_SECONDS)
+            async with asyncio.timeout(DIAL_SECONDS):  # all of it: the channel, its control stream, our first byte
+                channel = await self._wire_for(contact).dial(contact)
+                stream = await channel.open_stream()
+                await stream.write(CONTROL)
         except (WireError, TimeoutError) as error:
-            log.info("dial: %s", error)
-            self._event(DialFailed(contact.id, str(error)))
+            reason = str(error) or f"nobody answered at {', '.join(contact.addresses)} within {DIAL_SECONDS:g} s"
+            log.info("dial: %s", reason)
+            if channel is not None:
+                await channel.close()
+            self._event(DialFailed(contact.id, reason))
             return
         line = Line(channel, ours=True)
         line.stream = stream
@@ -191,11 +196,11 @@ class Post:
         while True:
             try:
                 stream = await line.channel.accept_stream()
-                kind = await asyncio.wait_for(stream.read(1), GREETING_SECONDS)
-            except TimeoutError:
-                continue
             except WireError:
                 return
+            kind = b""
+            with contextlib.suppress(WireError, TimeoutError):  # it was given up, or says nothing: others may come
+                kind = await asyncio.wait_for(stream.read(1), FIRST_WORD_SECONDS)
             if kind == BLOB and self._on_blob is not None:
                 line.lend(self._on_blob, stream)
             else:

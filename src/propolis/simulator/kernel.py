@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from propolis.messages.envelope import FrameReader, pack
 from propolis.ports.store import Drop, Put, Write
+from propolis.ports.wire import DIAL_SECONDS
 from propolis.protocols.link.link import size_of
 from propolis.protocols.machine import (
     Action,
@@ -35,8 +36,7 @@ from propolis.terms.time import NEVER, Instant
 
 Rows = dict[tuple[str, bytes], bytes]
 World = Callable[["Kernel", NodeId, Action], None]
-DIAL_SECONDS = 0.05
-DIAL_TIMEOUT = 3.0
+OPENING_SECONDS = 0.05
 ROUND_SECONDS = 0.0005
 
 
@@ -197,10 +197,10 @@ class Kernel:
         if peer in self.parties and self.network.reachable(name, peer):
             serial = next(self._serial)
             self._channels[name][peer] = self._channels[peer][name] = serial
-            self.post(DIAL_SECONDS, name, ChannelOpened(peer, True))
-            self.post(DIAL_SECONDS, peer, ChannelOpened(name, False, "sim"))
+            self.post(OPENING_SECONDS, name, ChannelOpened(peer, True))
+            self.post(OPENING_SECONDS, peer, ChannelOpened(name, False, "sim"))
         else:
-            self.post(DIAL_TIMEOUT, name, DialFailed(peer, "nobody answers"))
+            self.post(DIAL_SECONDS, name, DialFailed(peer, "nobody answers"))
 
     def _hang_up(self, name: NodeId, peer: NodeId) -> None:
         if self._channels[name].pop(peer, None) is not None:

@@ -1,6 +1,11 @@
-"""What every wire must do. `pair(admit)` returns (dialling wire, accepting wire, how to reach the second)."""
+"""What every wire must do. `pair(admit)` returns (dialling wire, accepting wire, how to reach the second).
+
+SUITE takes the pair alone. HOSTILE takes `lift(channel)` too, which makes a dialler of ours forget its own bound: what is
+tested there is the side that accepts.
+"""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 
@@ -10,6 +15,7 @@ from propolis.terms.errors import PeerUnreachable, TooLarge
 from propolis.terms.identity import NodeId
 
 Pair = Callable[[Admit | None], Awaitable[tuple[Wire, Wire, Contact]]]
+Lift = Callable[[Channel], None]
 
 
 async def _refused(work: Awaitable[object], seconds: float = DIAL_SECONDS + 1.0) -> None:
@@ -80,12 +86,94 @@ async def streams_do_not_wait_for_each_other(pair: Pair) -> None:
     await other.close()
 
 
-async def bounds_streams(pair: Pair) -> None:
-    """A peer cannot hold more than MAX_STREAMS open."""
+async def a_dialler_keeps_to_the_bound(pair: Pair) -> None:
+    """We open no more than MAX_STREAMS: what is over the bound is refused here, before it costs the channel there."""
     one, other, near, far = await _channels(pair)
     held = [await _streams(near, far) for _ in range(MAX_STREAMS)]
     await _refused(near.open_stream())
     assert len(held) == MAX_STREAMS
+    await one.close()
+    await other.close()
+
+
+async def _give_way(channel: Channel) -> None:
+    """Accept the peer's streams and end our side of each once the peer has given it up."""
+    ending: set[asyncio.Task[None]] = set()
+
+    async def until_given_up(stream: Stream) -> None:
+        with contextlib.suppress(PeerUnreachable):
+            while await stream.read(100):
+                pass
+            await stream.finish()
+            return
+        await stream.reset()
+
+    with contextlib.suppress(PeerUnreachable):
+        while True:
+            task = asyncio.create_task(until_given_up(await channel.accept_stream()))
+            ending.add(task)
+            task.add_done_callback(ending.discard)
+
+
+async def a_stream_given_up_makes_room(pair: Pair) -> None:
+    """Opening and abandoning goes on for ever: said something or not, one after the other or all at once."""
+    one, other, near, far = await _channels(pair)
+    giving = asyncio.create_task(_give_way(far))
+    for number in range(2 * MAX_STREAMS):
+        stream = await asyncio.wait_for(near.open_stream(), 5)
+        if number % 2:
+            await stream.write(b"!")
+        await stream.reset()
+    held = [await asyncio.wait_for(near.open_stream(), 5) for _ in range(MAX_STREAMS)]
+    for stream in held:
+        await stream.write(b"!")
+    for stream in held:
+        await stream.reset()
+    stream = await asyncio.wait_for(near.open_stream(), 5)
+    await stream.write(b"there is room")
+    await stream.finish()
+    assert await asyncio.wait_for(stream.read(1), 5) == b"", "it was taken and ended, not refused"
+    giving.cancel()
+    await one.close()
+    await other.close()
+
+
+async def a_stream_ended_by_both_makes_room(pair: Pair) -> None:
+    """A stream that both sides finished is no stream any more, however often its end was read."""
+    one, other, near, far = await _channels(pair)
+    giving = asyncio.create_task(_give_way(far))
+    for _ in range(3 * MAX_STREAMS):
+        stream = await asyncio.wait_for(near.open_stream(), 5)
+        await stream.write(b"!")
+        await stream.finish()
+        assert await asyncio.wait_for(stream.read(1), 5) == b""
+    giving.cancel()
+    await one.close()
+    await other.close()
+
+
+async def bounds_streams(pair: Pair, lift: Lift) -> None:
+    """Whatever a peer does, no more than MAX_STREAMS of its streams are taken."""
+    one, other, near, far = await _channels(pair)
+    lift(near)
+    taken: list[Stream] = []
+
+    async def take() -> None:
+        with contextlib.suppress(PeerUnreachable):
+            while True:
+                taken.append(await far.accept_stream())
+
+    async def push() -> None:
+        while True:
+            await (await near.open_stream()).write(b"!")
+            await asyncio.sleep(0.002)  # the others are taken before the one too many
+
+    taking = asyncio.create_task(take())
+    with contextlib.suppress(PeerUnreachable, TimeoutError):
+        await asyncio.wait_for(push(), DIAL_SECONDS - 1.0)
+    await asyncio.sleep(0.2)
+    assert len(taken) == MAX_STREAMS, f"{len(taken)} streams were taken"
+    taking.cancel()
     await one.close()
     await other.close()
 
@@ -162,10 +250,13 @@ SUITE = (
     proves_both_keys,
     carries_bytes_both_ways,
     streams_do_not_wait_for_each_other,
-    bounds_streams,
+    a_dialler_keeps_to_the_bound,
+    a_stream_given_up_makes_room,
+    a_stream_ended_by_both_makes_room,
     carries_datagrams,
     a_wrong_key_is_refused,
     who_is_not_admitted_gets_nothing,
     an_end_is_noticed,
     a_closed_wire_accepts_nothing,
 )
+HOSTILE = (bounds_streams,)

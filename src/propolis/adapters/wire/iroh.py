@@ -8,13 +8,14 @@ reads and writes are large.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import iroh.iroh_ffi as glue
 
 from propolis.adapters.wire.iroh_glue import repair
 from propolis.adapters.wire.iroh_listen import OwnPreset, cannot_listen, checked_addresses
+from propolis.adapters.wire.iroh_stream import IrohStream, why
 from propolis.ports.wire import DIAL_SECONDS, MAX_DATAGRAM, MAX_STREAMS, Admit
 from propolis.terms.contact import Contact
 from propolis.terms.errors import PeerUnreachable, TooLarge
@@ -23,70 +24,10 @@ from propolis.terms.identity import NodeId
 log = logging.getLogger(__name__)
 
 ALPN = b"propolis/1"
-SLICE = 256 * 1024
+GRANTED = MAX_STREAMS + 16
+"""What the carrier grants: it tells of freed streams an eighth late, so with MAX_STREAMS alone a dialler would wait in vain."""
+
 MAX_HANDSHAKES = 256
-
-
-def _why(error: BaseException) -> str:
-    """Return an iroh error's reason; its str() is empty."""
-    if isinstance(error, glue.IrohError):
-        return f"{error.kind().name.lower()}: {error.message()}"[:300]
-    return str(error) or type(error).__name__
-
-
-class IrohStream:
-    """One bidirectional QUIC stream."""
-
-    def __init__(self, pair: Any, over: Callable[[], None]) -> None:
-        self._send = pair.send()
-        self._recv = pair.recv()
-        self._over = over
-        self._open = 2  # directions that have not ended
-
-    def _ended(self, directions: int) -> None:
-        was, self._open = self._open, max(0, self._open - directions)
-        if was and not self._open:
-            self._over()
-
-    async def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Write all of `data`, in slices the carrier likes."""
-        try:
-            if len(data) <= SLICE:
-                await self._send.write_all(bytes(data))
-                return
-            view = memoryview(data)
-            for start in range(0, len(view), SLICE):
-                await self._send.write_all(bytes(view[start : start + SLICE]))
-        except glue.IrohError as error:
-            raise PeerUnreachable(_why(error)) from error
-
-    async def read(self, limit: int) -> bytes:
-        """Return some bytes, or b"" at the end."""
-        try:
-            data = bytes(await self._recv.read(limit))
-        except glue.IrohError as error:
-            self._ended(2)
-            raise PeerUnreachable(_why(error)) from error
-        if not data:
-            self._ended(1)
-        return data
-
-    async def finish(self) -> None:
-        """Nothing more from us."""
-        self._ended(1)
-        try:
-            await self._send.finish()
-        except glue.IrohError as error:
-            raise PeerUnreachable(_why(error)) from error
-
-    async def reset(self) -> None:
-        """Abandon both directions."""
-        self._ended(2)
-        for call in (self._send.reset, self._recv.stop):
-            try:
-                await call(0)
-            except glue.IrohError as error:
-                log.debug("reset: %s", _why(error))
 
 
 class IrohChannel:
@@ -95,9 +36,10 @@ class IrohChannel:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._peer = NodeId(bytes(connection.remote_id().to_bytes()))
-        connection.set_max_concurrent_bi_streams(MAX_STREAMS)
+        connection.set_max_concurrent_bi_streams(GRANTED)
         self._opened = self._accepted = 0
-        self._room = asyncio.Event()
+        self._room = asyncio.Event()  # for streams of ours
+        self._left = asyncio.Event()  # one of the peer's ended
         connection.set_max_concurrent_uni_streams(0)
 
     @property
@@ -118,24 +60,38 @@ class IrohChannel:
                 while self._opened >= MAX_STREAMS:
                     self._room.clear()
                     await self._room.wait()
-                pair = await self._connection.open_bi()
+                self._opened += 1  # before the wait below: others may ask meanwhile
+                try:
+                    pair = await self._connection.open_bi()
+                except BaseException:
+                    self._one_less_opened()
+                    raise
         except (glue.IrohError, TimeoutError) as error:
-            raise PeerUnreachable(_why(error)) from error
-        self._opened += 1
+            raise PeerUnreachable(why(error)) from error
         return IrohStream(pair, self._one_less_opened)
 
     async def accept_stream(self) -> IrohStream:
-        """Wait for a stream of the peer. Those beyond MAX_STREAMS are reset: the carrier grants 100 before we can lower it."""
-        while True:
-            try:
-                pair = await self._connection.accept_bi()
-            except glue.IrohError as error:
-                raise PeerUnreachable(_why(error)) from error
-            self._accepted += 1
-            stream = IrohStream(pair, self._one_less_accepted)
-            if self._accepted <= MAX_STREAMS:
-                return stream
-            await stream.reset()
+        """Wait for a stream of the peer. Those beyond MAX_STREAMS wait in the carrier until another one has ended."""
+        while self._accepted >= MAX_STREAMS:
+            await self._one_left()
+        try:
+            pair = await self._connection.accept_bi()
+        except glue.IrohError as error:
+            raise PeerUnreachable(why(error)) from error
+        self._accepted += 1
+        return IrohStream(pair, self._one_less_accepted)
+
+    async def _one_left(self) -> None:
+        """Return when one of the peer's streams ended. Raises PeerUnreachable when the channel is over."""
+        self._left.clear()
+        left, over = asyncio.ensure_future(self._left.wait()), asyncio.ensure_future(self.closed())
+        try:
+            await asyncio.wait({left, over}, return_when=asyncio.FIRST_COMPLETED)
+            if over.done():
+                raise PeerUnreachable("the channel is over")
+        finally:
+            left.cancel()
+            over.cancel()
 
     def _one_less_opened(self) -> None:
         self._opened -= 1
@@ -143,6 +99,7 @@ class IrohChannel:
 
     def _one_less_accepted(self) -> None:
         self._accepted -= 1
+        self._left.set()
 
     async def send_datagram(self, data: bytes) -> None:
         """Send a small message, best effort."""
@@ -151,28 +108,28 @@ class IrohChannel:
         try:
             self._connection.send_datagram(data)
         except glue.IrohError as error:
-            raise PeerUnreachable(_why(error)) from error
+            raise PeerUnreachable(why(error)) from error
 
     async def receive_datagram(self) -> bytes:
         """Wait for a datagram."""
         try:
             return bytes(await self._connection.read_datagram())
         except glue.IrohError as error:
-            raise PeerUnreachable(_why(error)) from error
+            raise PeerUnreachable(why(error)) from error
 
     async def close(self) -> None:
         """End the connection."""
         try:
             self._connection.close(0, b"")
         except glue.IrohError as error:
-            log.debug("close: %s", _why(error))
+            log.debug("close: %s", why(error))
 
     async def closed(self) -> None:
         """Return when it is over."""
         try:
             await self._connection.closed()
         except glue.IrohError as error:
-            log.debug("closed: %s", _why(error))
+            log.debug("closed: %s", why(error))
 
 
 class IrohWire:
@@ -203,7 +160,7 @@ class IrohWire:
         try:
             endpoint = await glue.Endpoint.bind(options)
         except glue.IrohError as error:
-            raise cannot_listen(listen, _why(error)) from error
+            raise cannot_listen(listen, why(error)) from error
         return cls(endpoint, NodeId(bytes(endpoint.id().to_bytes())), admit)
 
     @property
@@ -233,7 +190,7 @@ class IrohWire:
         except TimeoutError as error:
             raise PeerUnreachable(f"nobody answered at {', '.join(addresses)} within {DIAL_SECONDS:g} s") from error
         except glue.IrohError as error:
-            raise PeerUnreachable(f"{', '.join(addresses)}: {_why(error)}") from error
+            raise PeerUnreachable(f"{', '.join(addresses)}: {why(error)}") from error
 
     async def accept(self) -> IrohChannel:
         """Wait for the next incoming channel."""
@@ -256,7 +213,7 @@ class IrohWire:
         try:
             await asyncio.wait_for(self._endpoint.close(), DIAL_SECONDS)
         except (glue.IrohError, TimeoutError) as error:
-            log.debug("close: %s", _why(error))
+            log.debug("close: %s", why(error))
 
     async def _listen(self) -> None:
         while True:
@@ -276,7 +233,7 @@ class IrohWire:
             connection = await asyncio.wait_for(accepting.connect(), DIAL_SECONDS)
             channel = IrohChannel(connection)
         except (glue.IrohError, TimeoutError) as error:
-            log.debug("handshake: %s", _why(error))
+            log.debug("handshake: %s", why(error))
             return
         if self._admit is not None and not await self._admit(channel.peer):
             await channel.close()

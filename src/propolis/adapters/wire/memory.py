@@ -17,12 +17,18 @@ WINDOW = 1024 * 1024
 class MemoryStream:
     """One end of a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, theirs: bool = False) -> None:
+        self.theirs = theirs  # opened by the peer
         self._inbox = bytearray()
         self._ended = False
         self._broken = False
         self._changed = asyncio.Condition()
         self.other: MemoryStream
+
+    @property
+    def over(self) -> bool:
+        """Whether both directions have ended."""
+        return self._broken or (self._ended and self.other._ended)
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write all; waits while the peer's buffer is full."""
@@ -88,14 +94,18 @@ class MemoryChannel:
     async def open_stream(self) -> MemoryStream:
         """Open a stream towards the peer."""
         self._alive()
-        here, there = MemoryStream(), MemoryStream()
-        here.other, there.other = there, here
-        if sum(not s._broken for s in self.other._all) >= MAX_STREAMS:
+        if self.other._theirs() >= MAX_STREAMS:
             raise PeerUnreachable("the peer holds as many streams as it takes")
+        here, there = MemoryStream(), MemoryStream(theirs=True)
+        here.other, there.other = there, here
         self._all.append(here)
         self.other._all.append(there)
         self.other._streams.put_nowait(there)
         return here
+
+    def _theirs(self) -> int:
+        self._all = [stream for stream in self._all if not stream.over]
+        return sum(stream.theirs for stream in self._all)
 
     async def accept_stream(self) -> MemoryStream:
         """Wait for a stream of the peer."""

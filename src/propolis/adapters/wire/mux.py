@@ -112,7 +112,8 @@ class MuxChannel:
         self._streams: dict[int, MuxStream] = {}
         self._opened = 0
         self._last_theirs = 0
-        self._fresh: asyncio.Queue[MuxStream | None] = asyncio.Queue()
+        self._fresh: deque[MuxStream] = deque()  # opened by the peer, not accepted yet; never more than its streams
+        self._knock = asyncio.Event()
         self._datagrams: deque[bytes] = deque(maxlen=256)
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
@@ -152,11 +153,12 @@ class MuxChannel:
 
     async def accept_stream(self) -> MuxStream:
         """Wait for a stream of the peer."""
-        stream = None if self._over.is_set() else await self._fresh.get()
-        if stream is None:
-            self._fresh.put_nowait(None)
-            raise PeerUnreachable("the channel is over")
-        return stream
+        while not self._fresh:
+            if self._over.is_set():
+                raise PeerUnreachable("the channel is over")
+            self._knock.clear()
+            await self._knock.wait()
+        return self._fresh.popleft()
 
     async def send_datagram(self, data: bytes) -> None:
         """Send a small message."""
@@ -189,15 +191,19 @@ class MuxChannel:
         self._over.set()
         for stream in list(self._streams.values()):
             stream.take(RESET, b"")
-        self._fresh.put_nowait(None)
-        self._arrived.set()
-        self._room.set()
+        self._fresh.clear()
+        for waiting in (self._knock, self._arrived, self._room):
+            waiting.set()
 
     def forget(self, number: int, stream: MuxStream) -> None:
         """Drop a stream that is over."""
-        if stream.over and self._streams.pop(number, None) is not None and number % 2 == self._next % 2:
+        if not stream.over or self._streams.pop(number, None) is None:
+            return
+        if number % 2 == self._next % 2:
             self._opened -= 1
             self._room.set()
+        elif stream in self._fresh:
+            self._fresh.remove(stream)  # given up before anybody took it
 
     def take(self, message: bytes) -> None:
         """Take one opened message. Raises MalformedMessage."""
@@ -215,6 +221,7 @@ class MuxChannel:
                 raise MalformedMessage("more streams than allowed")
             self._last_theirs = number
             stream = self._streams[number] = MuxStream(self, number)
-            self._fresh.put_nowait(stream)
+            self._fresh.append(stream)
+            self._knock.set()
         if stream is not None:
             stream.take(kind, payload)

@@ -94,7 +94,7 @@ class WebSocketWire:
                 try:
                     return await self._greet(socket, contact.id)
                 except BaseException:
-                    await socket.close()
+                    self._close_soon(socket)  # its farewell may take a second more than a dial has
                     raise
         except (TimeoutError, OSError, InvalidHandshake, InvalidURI, ConnectionClosed, SealBroken, EOFError) as error:
             raise PeerUnreachable(f"{address}: {error or type(error).__name__}") from error
@@ -107,6 +107,11 @@ class WebSocketWire:
         if receive.open(_bytes(await socket.recv())) != b"welcome":
             raise SealBroken("the peer does not admit us")
         return self._channel(socket, wanted, send, receive, dialled=True)
+
+    def _close_soon(self, socket: Any) -> None:
+        task = asyncio.ensure_future(socket.close())
+        self._pumps.add(task)
+        task.add_done_callback(self._pumps.discard)
 
     async def _serve(self, socket: Any) -> None:
         if self._shaking >= MAX_HANDSHAKES or self._closed:
@@ -145,14 +150,9 @@ class WebSocketWire:
                 except ConnectionClosed as error:
                     raise PeerUnreachable("the channel is over") from error
 
-        def hang_up() -> None:
-            task = asyncio.ensure_future(socket.close())
-            self._pumps.add(task)
-            task.add_done_callback(self._pumps.discard)
-
         address = socket.remote_address
         observed = f"{address[0]}:{address[1]}" if address else ""
-        channel = MuxChannel(peer, observed, transmit, hang_up, dialled=dialled)
+        channel = MuxChannel(peer, observed, transmit, lambda: self._close_soon(socket), dialled=dialled)
         pump = asyncio.create_task(self._pump(socket, channel, receive))
         self._pumps.add(pump)
         pump.add_done_callback(self._pumps.discard)
