@@ -1,5 +1,6 @@
 """`propolis`: the command line. Only here is anything printed, and only here does the program exit."""
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 
 import propolis
 from propolis.cli import demo, doctor, fleet, jobs, sim
-from propolis.cli.show import Exit, errors
+from propolis.cli.show import Exit, Said, errors
 from propolis.runtime import config
 from propolis.terms import errors as tree
 
@@ -52,6 +53,7 @@ def code_for(error: tree.PropolisError) -> Exit:
 
 def main() -> None:
     """Run and exit."""
+    logging.getLogger("propolis").addHandler(Said())
     try:
         sys.exit(cli.main(standalone_mode=False) or Exit.OK)
     except click.exceptions.Exit as end:

@@ -1,6 +1,7 @@
 """How the CLI speaks: tables for people, JSON for programs, one exit code per kind of end."""
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
@@ -29,6 +30,14 @@ class SafeConsole(Console):
         """Print."""
         options.setdefault("markup", False)
         super().print(*[clean(o) if isinstance(o, str) else o for o in objects], **options)
+
+
+class Said(logging.Handler):
+    """Shows warnings to the person at the keyboard, as lines that are what they say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one."""
+        errors.print(f"{record.levelname.lower()}: {self.format(record)}")
 
 
 console = SafeConsole(stderr=False, highlight=False, soft_wrap=True)
