@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,109 @@ def test_the_demos_data_and_model_are_made_by_the_committed_script(tmp_path):
         for folder in (tmp_path, shipped)
     ]
     assert np.allclose(*answers, atol=1e-2)
+
+
+def test_a_node_whose_orchestrator_is_away_says_so_once_and_goes_on_trying(tmp_path):
+    fleet = LocalFleet(tmp_path, [])
+    invitation = fleet.start_orchestrator(invite_nodes=1)["node_invitations"][0]
+    fleet.kill("orchestrator")
+    command = [sys.executable, "-m", "propolis", "--home", str(tmp_path / "lent"), "node", "join", "-", "--slots", "1"]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        try:
+            process.stdin.write(invitation + "\n")
+            process.stdin.close()
+            said = [process.stderr.readline()]
+            while "→" not in said[-1]:
+                said.append(process.stderr.readline())
+                assert said[-1], said
+            assert any(
+                re.search(r"the orchestrator at 127\.0\.0\.1:\d+.* is not reached yet: .*nobody answered", line)
+                for line in said
+            )
+            assert "loopback" in said[-1], "an invitation that cannot work from elsewhere is told from one that can"
+            time.sleep(5)  # it tries once more meanwhile, and is refused for the same reason
+            fleet.start_orchestrator()
+            assert "inside the fleet" in process.stdout.readline()
+        finally:
+            process.terminate()
+            rest = process.stderr.read()
+            fleet.stop()
+    said = "".join(said) + rest
+    assert said.count("is not reached yet") == 1
+    assert said.count("WARNING not reached, trying again") == 1
+
+
+def test_an_owner_is_told_why_its_orchestrator_is_not_reached(tmp_path):
+    fleet = LocalFleet(tmp_path, [])
+    fleet.start()
+    fleet.stop()
+    done = propolis("nodes", home=tmp_path)
+    assert done.returncode == Exit.UNREACHABLE
+    assert re.search(r"the orchestrator at 127\.0\.0\.1:\d+.* does not answer: .*nobody answered", done.stderr)
+    assert done.stderr.count("warning: not reached, trying again") == 1
+
+
+def test_a_fleet_that_moves_to_another_address_is_found_by_its_local_members(tmp_path):
+    """Started on loopback, then for other computers, with any port: both wires are there, and stay where they are."""
+    fleet = LocalFleet(tmp_path, [NodeLimits(name="n0")])
+    try:
+        fleet.start()
+        fleet.stop()
+        seen = []
+        for _ in range(2):
+            fleet.listen = ("127.0.0.2:0",)
+            fleet.start()
+            told = json.loads((tmp_path / "owner" / "fleet.json").read_text())["addresses"]
+            seen.append([address for address in told if "127.0.0.2" in address])
+            assert [row["state"] for row in json.loads(propolis("nodes", "--json", home=tmp_path).stdout)] == ["up"]
+            fleet.stop()
+        assert seen[0] == seen[1], "any port is the same port at the next start"
+        assert [address.startswith("ws://") for address in seen[0]] == [False, True], "for both wires"
+    finally:
+        fleet.stop()
+
+
+FOREIGN = (
+    "import os, sys\n"
+    "for name in ('fcntl', 'resource', 'propolis.adapters.executor.confine.kernel'): sys.modules[name] = None\n"
+    "import click, rich.console, numpy, onnxruntime, asyncio, subprocess, multiprocessing\n"
+    "os.execve = None\n"
+    "sys.platform = 'win32'\n"
+)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "propolis.node --home {home} --join x",
+        "propolis.cli.main --home {home} node join x",
+        "propolis.cli.main --home {home} node start",
+        "propolis.cli.main --home {home} up -n 1",
+    ],
+)
+def test_lending_where_linux_is_not_is_refused_with_the_way_out(tmp_path, words):
+    module, *arguments = words.format(home=tmp_path).split()
+    script = (
+        FOREIGN
+        + f"import runpy; sys.argv = ['propolis', *{arguments!r}]; runpy.run_module({module!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (Exit.FAILED, Exit.CONFIG), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "run Linux, and this one runs win32" in done.stderr
+    assert "inside Linux" in done.stderr
+
+
+def test_an_orchestrator_starts_where_pipes_cannot_be_selected(tmp_path, monkeypatch):
+    """As on Windows: select takes sockets only there."""
+
+    def sockets_only(*_):
+        raise OSError("not a socket")
+
+    monkeypatch.setattr("select.select", sockets_only)
+    with LocalFleet(tmp_path, []) as fleet:
+        assert fleet.orchestrator.poll() is None
 
 
 def test_the_command_line_loads_where_linux_is_not(tmp_path):

@@ -16,6 +16,7 @@ from rich.text import Text
 from propolis.cli.rows import jobs_table, nodes_table
 from propolis.cli.show import console, emit, errors, table
 from propolis.decisions.privacy import DEFAULT, KEYWORDS
+from propolis.node.system import supported
 from propolis.owner import keeper
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, running, stop_running, varied
@@ -46,7 +47,9 @@ def connected(home: Path) -> Iterator[Fleet]:
     "-n", "--nodes", "count", default=4, show_default=True, type=click.IntRange(0, 64), help="How many nodes."
 )
 @click.option(
-    "--listen", multiple=True, help="Address other computers can reach, like 192.168.1.7:0 (default loopback)."
+    "--listen",
+    multiple=True,
+    help="Address other computers can reach, like 192.168.1.7:0, for UDP and TCP (default loopback).",
 )
 @click.option(
     FUNCTIONS, "functions", is_flag=True, help="Run functions also where only Landlock and seccomp hold them."
@@ -146,7 +149,9 @@ def _limits(command: click.Command) -> click.Command:
             "--memory-mb", type=click.IntRange(0), default=0, help="Memory for one guest (0: half of all, shared)."
         ),
         click.option("--offer", multiple=True, help="A package jobs may import. Nothing is ever installed."),
-        click.option("--listen", multiple=True, help="Address to listen on, like 192.168.1.7:0 (default loopback)."),
+        click.option(
+            "--listen", multiple=True, help="Address to listen on (default: the one that leads to the fleet)."
+        ),
         click.option("--region", default="", help="Where this computer stands, coarse to fine, like eu-fr."),
         click.option("--cost", type=click.FloatRange(0), help="What you ask per guest and hour; 0 lends for nothing."),
         click.option(
@@ -180,6 +185,7 @@ def node_start(home: Path, /, as_json: bool, **limits: object) -> None:
 
 def _become_node(home: Path, invitation: str, limits: dict[str, object], as_json: bool) -> None:
     """Turn into the node: whoever ends this process ends it, and nothing is left behind."""
+    supported()
     command = [sys.executable, "-m", "propolis.node", "--home", str(home / "node")]
     command += [] if as_json else ["--say", "inside the fleet; jobs run sandboxed on this machine. Ctrl-C leaves."]
     for name, value in limits.items():

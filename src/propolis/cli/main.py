@@ -1,5 +1,6 @@
 """`propolis`: the command line. Only here is anything printed, and only here does the program exit."""
 
+import logging
 import os
 import sys
 import traceback
@@ -11,7 +12,7 @@ import click
 
 import propolis
 from propolis.cli import demo, doctor, fleet, jobs, running, sim
-from propolis.cli.show import errors
+from propolis.cli.show import Said, errors
 from propolis.runtime import config
 from propolis.runtime.ending import Exit, code_for
 from propolis.terms import errors as tree
@@ -53,6 +54,7 @@ def _unforeseen(error: Exception) -> tree.ProtocolMisuse:
 
 def main() -> None:
     """Run and exit."""
+    logging.getLogger("propolis").addHandler(Said())
     try:
         sys.exit(cli.main(standalone_mode=False) or Exit.OK)
     except click.exceptions.Exit as end:

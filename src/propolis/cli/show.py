@@ -1,6 +1,7 @@
 """How the CLI speaks: tables for people, JSON for programs, one exit code per kind of end."""
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from enum import IntEnum
@@ -46,6 +47,14 @@ def folded(line: str, width: int) -> str:
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     fold = TextWrapper(width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return line if len(line) <= width else fold.fill(line)
+
+
+class Said(logging.Handler):
+    """Shows warnings to the person at the keyboard, as lines that are what they say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one."""
+        errors.print(f"{record.levelname.lower()}: {self.format(record)}")
 
 
 console = SafeConsole(stderr=False, highlight=False, soft_wrap=True)

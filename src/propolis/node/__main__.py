@@ -7,22 +7,53 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from propolis.adapters.executor.bare import BareExecutor
-from propolis.node.assembly import Node, enlist, run, sandboxed
+from propolis.adapters.wire.source import leads_here
+from propolis.node.system import supported
 from propolis.ports.executor import Executor
 from propolis.runtime import config, ending, invitation
+from propolis.runtime.signals import ends_on_signal
+from propolis.terms.contact import Contact
 from propolis.terms.errors import PropolisError
+
+if TYPE_CHECKING:
+    from propolis.node.assembly import Node
 
 FUNCTIONS = "--i-accept-functions-of-strangers-without-namespaces"
 BARE = "--i-accept-that-jobs-run-unconfined-on-this-machine"
+ELSEWHERE = (
+    "check that it runs and that it listens where this computer can reach it (propolis up --listen ADDRESS:0), that both are on\n"
+    "    one network, and that no firewall keeps UDP, or TCP for ws://, from its port"
+)
+HERE = (
+    "its address is loopback, this computer's own: check that it runs here; if it runs on another one, start it there with\n"
+    "    propolis up --listen ADDRESS:0 and ask for a fresh invitation"
+)
+
+_said: list[str] = []
 
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT."""
+    options = _options()
+    config.log_to_stderr(options.log)
+    try:
+        supported()  # before the imports in _node, which only Linux has
+        node = _node(options)
+        asyncio.run(_serve(node, options.say))
+    except PropolisError as error:
+        ending.say(error)
+        return ending.code_for(error)
+    if options.say:
+        sys.stderr.write("left the fleet; propolis node start comes back as the same member\n")
+    return 0
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="propolis.node")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument(
@@ -32,30 +63,26 @@ def main() -> int:
     parser.add_argument("--slots", type=int, default=0)
     parser.add_argument("--memory-mb", type=int, default=0)
     parser.add_argument("--offer", action="append", default=[], help="a package jobs may import; again for more")
-    parser.add_argument("--listen", action="append", default=[])
+    parser.add_argument("--listen", action="append", default=[], help="default: the address that leads to the fleet")
     parser.add_argument("--region", default="", help="where this machine stands, coarse to fine, like eu-fr")
     parser.add_argument("--cost", type=float, default=None, help="asked per guest and hour; 0 lends it for nothing")
     parser.add_argument(FUNCTIONS, dest="functions", action="store_true")
     parser.add_argument(BARE, dest="bare", action="store_true")
     parser.add_argument("--say", default="", help="what to print once inside, instead of a JSON line")
     parser.add_argument("--log", default="WARNING")
-    options = parser.parse_args()
-    config.log_to_stderr(options.log)
-    try:
-        join = options.join or os.environ.pop("PROPOLIS_INVITATION", "")
-        if join:
-            enlist(options.home, invitation.from_text(join))
-        settings = _settings(options)
-        executor: Executor = (
-            BareExecutor(i_accept_that_jobs_run_unconfined=True) if options.bare else sandboxed(settings)
-        )
-        asyncio.run(_serve(Node(options.home, executor, settings), options.say))
-    except PropolisError as error:
-        ending.say(error)
-        return ending.code_for(error)
-    if options.say:
-        sys.stderr.write("left the fleet; propolis node start comes back as the same member\n")
-    return 0
+    return parser.parse_args()
+
+
+def _node(options: argparse.Namespace) -> "Node":
+    from propolis.adapters.executor.bare import BareExecutor
+    from propolis.node.assembly import Node, enlist, sandboxed
+
+    join = options.join or os.environ.pop("PROPOLIS_INVITATION", "")
+    if join:
+        enlist(options.home, invitation.from_text(join))
+    settings = _settings(options)
+    executor: Executor = BareExecutor(i_accept_that_jobs_run_unconfined=True) if options.bare else sandboxed(settings)
+    return Node(options.home, executor, settings, _unreached)
 
 
 def _settings(options: argparse.Namespace) -> config.NodeFile:
@@ -76,10 +103,24 @@ def _settings(options: argparse.Namespace) -> config.NodeFile:
     return settings
 
 
-async def _serve(node: Node, say: str) -> None:
+def _unreached(orchestrator: Contact, reason: str) -> None:
+    """Tell the person, once: why nothing happens yet, and what to look at. The log has what comes later."""
+    if _said:
+        return
+    _said.append(reason)
+    where = ", ".join(orchestrator.addresses)
+    check = HERE if all(map(leads_here, orchestrator.addresses)) else ELSEWHERE
+    sys.stderr.write(
+        f"the orchestrator at {where} is not reached yet: {reason}\n  → {check}. Trying again; Ctrl-C ends it.\n"
+    )
+    sys.stderr.flush()
+
+
+async def _serve(node: "Node", say: str) -> None:
+    from propolis.node.assembly import run
+
     task = asyncio.create_task(run(node, lambda: _ready(say)))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    ends_on_signal(task)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the command line held it back while we started
     try:
         await task

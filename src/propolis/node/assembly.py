@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from propolis.adapters.executor.sandbox import SandboxExecutor
 from propolis.adapters.keyhome.file import FileKeyHome
 from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.wire.choice import open_wires
+from propolis.adapters.wire.source import told
 from propolis.adapters.world import machine
 from propolis.adapters.world.system import SystemClock, SystemEntropy
 from propolis.crypto import credential
@@ -23,8 +25,9 @@ from propolis.messages.membership import Role
 from propolis.node.hosting import Hosting
 from propolis.parties.node import node_party
 from propolis.ports.executor import Executor
+from propolis.ports.wire import Wire
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.machine import Dial, HangUp, Transmit
+from propolis.protocols.machine import Dial, DialFailed, Event, HangUp, Transmit
 from propolis.protocols.membership.member import Barred, Inside
 from propolis.runtime import config
 from propolis.runtime.blob_service import BlobService
@@ -33,12 +36,19 @@ from propolis.runtime.invitation import Invitation
 from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
 from propolis.terms.capability import CapabilityReport, Offer, Rung
+from propolis.terms.contact import Contact
 from propolis.terms.credential import Credential
-from propolis.terms.errors import ConfigError, InvitationRefused, MalformedMessage
+from propolis.terms.errors import ConfigError, InvitationRefused, MalformedMessage, PeerUnreachable
 from propolis.terms.identity import BlobId, NodeId
 from propolis.terms.job import Needs
 
 log = logging.getLogger(__name__)
+
+NO_WAY_SECONDS = 2.0
+
+
+def _unheard(orchestrator: Contact, reason: str) -> None:
+    """Nobody wants to know; the post logs it."""
 
 
 def enlist(home: Path, invitation: Invitation) -> None:
@@ -62,7 +72,14 @@ def enlist(home: Path, invitation: Invitation) -> None:
 class Node:
     """One running node."""
 
-    def __init__(self, home: Path, executor: Executor, settings: config.NodeFile) -> None:
+    def __init__(
+        self,
+        home: Path,
+        executor: Executor,
+        settings: config.NodeFile,
+        unreached: Callable[[Contact, str], None] = _unheard,
+    ) -> None:
+        """`unreached`: told, with the reason, each time the orchestrator is not reached yet. Raises ConfigError."""
         self._home = home
         self._executor = executor
         self._settings = settings
@@ -71,7 +88,9 @@ class Node:
         if fleet is None:
             raise ConfigError(f"{home} belongs to no fleet; join one: propolis node join INVITATION")
         self._fleet = fleet
+        self._unreached = unreached
         self._expected: set[tuple[NodeId, BlobId]] = set()
+        self.orchestrator = fleet.orchestrator
         self.inside = asyncio.Event()
         self.barred: Barred | None = None
         self.report: CapabilityReport | None = None
@@ -91,20 +110,26 @@ class Node:
             offer=Offer(region=settings.region, cost=settings.cost),
         )
         keys = FileKeyHome(self._home / "identity")
+        wires = await self._wires(keys.seed_for_wire())
         store = SqliteStore(self._home / "state.db")
-        wires = await open_wires(keys.seed_for_wire(), self._fleet.orchestrator.addresses, settings.listen, self._admit)
         party = node_party(
             SystemEntropy(),
-            self._fleet.orchestrator,
+            self.orchestrator,
             self.report,
             known_today(),
             token=bytes.fromhex(self._fleet.token),
-            addresses=tuple(address for wire in wires for address in wire.addresses),
+            addresses=told([address for wire in wires for address in wire.addresses]),
         )
         driver = Driver(party, clock=SystemClock(), store=store, tell=self._told)
         blobs = FileBlobs(self._home / "blobs")
         blobs.clear()  # guests of an earlier process are gone, and their programs with them
-        post = Post(wires, store, driver.post)
+
+        def happened(event: Event) -> None:
+            if isinstance(event, DialFailed) and not self.inside.is_set():
+                self._unreached(self.orchestrator, event.reason)
+            driver.post(event)
+
+        post = Post(wires, store, happened)
         service = BlobService(blobs, post.reach, lambda peer, blob: (peer, blob) in self._expected)
         post.serve_blobs(service.serve, visitors=True)
         hosting = Hosting(self._executor, keys, self.report.offer, service, driver.post, self._credential())
@@ -140,9 +165,18 @@ class Node:
         except (ValueError, MalformedMessage) as error:
             raise ConfigError("fleet.json: 'credential' is damaged; join again with a fresh invitation") from error
 
+    async def _wires(self, seed: bytes) -> list[Wire]:
+        """Open the wires; a lent computer may start before its network does, so a way to the fleet is waited for."""
+        while True:
+            try:
+                return await open_wires(seed, self.orchestrator.addresses, self._settings.listen, self._admit)
+            except PeerUnreachable as error:
+                self._unreached(self.orchestrator, str(error))
+                await asyncio.sleep(NO_WAY_SECONDS)
+
     async def _admit(self, peer: NodeId) -> bool:
         """Peers other than the orchestrator come only when it told us to expect them."""
-        return peer == self._fleet.orchestrator.id or any(known == peer for known, _ in self._expected)
+        return peer == self.orchestrator.id or any(known == peer for known, _ in self._expected)
 
     def _told(self, note: Any) -> None:
         match note:

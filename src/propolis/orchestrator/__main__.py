@@ -3,12 +3,12 @@
 import argparse
 import asyncio
 import json
-import signal
 import sys
 from pathlib import Path
 
 from propolis.orchestrator.assembly import Orchestrator
 from propolis.runtime import config, ending
+from propolis.runtime.signals import ends_on_signal
 from propolis.terms.errors import PropolisError
 
 MAX_FILES = 65_536
@@ -18,15 +18,14 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="propolis.orchestrator")
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--listen", action="append", default=[])
+    parser.add_argument("--listen", action="append", default=[], help="host:port for both wires; port 0: any, kept")
     parser.add_argument("--invite-owner", action="store_true")
     parser.add_argument("--log", default="WARNING")
     options = parser.parse_args()
     config.log_to_stderr(options.log)
     _many_files()
-    settings = config.OrchestratorFile(listen=tuple(options.listen)) if options.listen else None
     try:
-        orchestrator = Orchestrator(options.home, settings)
+        orchestrator = Orchestrator(options.home, options.listen)
         asyncio.run(_serve(orchestrator, options.invite_owner))
     except PropolisError as error:
         ending.say(error)
@@ -47,8 +46,7 @@ def _many_files() -> None:
 
 async def _serve(orchestrator: Orchestrator, invite: bool) -> None:
     task = asyncio.create_task(orchestrator.serve(_ready, invite_operator=invite))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    ends_on_signal(task)
     try:
         await task
     except asyncio.CancelledError:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from propolis.adapters.blobs.files import RESERVE, FileBlobs
@@ -11,6 +11,7 @@ from propolis.adapters.keyhome.file import FileKeyHome
 from propolis.adapters.solver.greedy import GreedySolver
 from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.wire.choice import has_iroh
+from propolis.adapters.wire.source import told
 from propolis.adapters.wire.websocket import WebSocketWire
 from propolis.adapters.world.system import SystemClock, SystemEntropy
 from propolis.messages.membership import Role
@@ -38,11 +39,11 @@ ROOM_SECONDS = 2.0
 class Orchestrator:
     """One running orchestrator."""
 
-    def __init__(self, home: Path, settings: config.OrchestratorFile | None = None) -> None:
+    def __init__(self, home: Path, listen: Sequence[str] = ()) -> None:
+        """`listen`: addresses for both wires, the WebSocket at the first; empty: where it was, or loopback."""
         self._home = home
-        self._settings = (
-            settings or config.read(home / "orchestrator.json", config.OrchestratorFile) or config.OrchestratorFile()
-        )
+        known = config.read(home / "orchestrator.json", config.OrchestratorFile) or config.OrchestratorFile()
+        self._settings = known.asked(listen)
         self.keys = FileKeyHome(home / "identity")
         self.addresses: tuple[str, ...] = ()
 
@@ -52,7 +53,7 @@ class Orchestrator:
         store = SqliteStore(self._home / "state.db")
         party = _restored(store, clock)
         wires = await self._wires()
-        self.addresses = tuple(address for wire in wires for address in wire.addresses)
+        self.addresses = told([address for wire in wires for address in wire.addresses])
         driver = Driver(party, clock=clock, store=store)
         blobs = FileBlobs(self._home / "blobs")
         post = Post(wires, store, driver.post)
@@ -102,7 +103,7 @@ class Orchestrator:
             wires.append(await IrohWire.bind(seed, listen=settings.listen))
         if settings.websocket:
             wires.append(await WebSocketWire.open(seed, listen=settings.websocket))
-        listen = tuple(a for wire in wires for a in wire.addresses if "://" not in a) or settings.listen
+        listen = told([a for wire in wires for a in wire.addresses if "://" not in a]) or settings.listen
         web = next((a.partition("://")[2] for wire in wires for a in wire.addresses if "://" in a), "")
         config.write(self._home / "orchestrator.json", config.OrchestratorFile(listen=listen, websocket=web))
         return wires

@@ -24,7 +24,7 @@ from propolis.owner.chest import Chest, Owned
 from propolis.owner.live import ENDED, Draft, Live
 from propolis.parties.owner import InviteAsked, owner_party
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.machine import Dial, Event, HangUp, Transmit
+from propolis.protocols.machine import Dial, DialFailed, Event, HangUp, Transmit
 from propolis.protocols.membership.member import Barred, Inside
 from propolis.runtime import config
 from propolis.runtime.blob_service import BlobService
@@ -61,6 +61,7 @@ class Client:
         self._changed = asyncio.Event()
         self._inside = asyncio.Event()
         self._barred: Barred | None = None
+        self._unreached = ""  # why the last dial failed
         self._tickets = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._driver: Driver | None = None
@@ -82,7 +83,7 @@ class Client:
         self._chest = Chest(store)
         self._blobs = FileBlobs(self._home / "blobs")
         orchestrator = self._fleet.orchestrator
-        wires = await open_wires(keys.seed_for_wire(), orchestrator.addresses, ("127.0.0.1:0",), self._nobody)
+        wires = await open_wires(keys.seed_for_wire(), orchestrator.addresses, (), self._nobody)
         party = owner_party(
             SystemEntropy(),
             orchestrator,
@@ -91,7 +92,7 @@ class Client:
             token=bytes.fromhex(self._fleet.token),
         )
         driver = self._driver = Driver(party, clock=SystemClock(), store=store, tell=self._told, failed=self._fail)
-        post = self._post = Post(wires, store, driver.post)
+        post = self._post = Post(wires, store, self._happened)
         service = BlobService(self._blobs, post.reach, lambda peer, blob: peer == orchestrator.id)
         post.serve_blobs(service.serve)
         for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
@@ -105,7 +106,8 @@ class Client:
             await asyncio.wait_for(self._inside.wait(), seconds)
         except TimeoutError as error:
             where = ", ".join(orchestrator.addresses)
-            raise PeerUnreachable(f"the orchestrator at {where} does not answer") from error
+            why = f": {self._unreached}" if self._unreached else ""
+            raise PeerUnreachable(f"the orchestrator at {where} does not answer{why}") from error
         if self._failure is not None:
             raise self._failure
         if self._barred is not None:
@@ -122,6 +124,12 @@ class Client:
             await self._post.stop()
         if self._store is not None:
             self._store.close()
+
+    def _happened(self, event: Event) -> None:
+        """What the post saw, for the driver; and for the person who waits, why nothing happens."""
+        if isinstance(event, DialFailed):
+            self._unreached = event.reason
+        self._tell(event)
 
     async def _nobody(self, peer: Any) -> bool:
         return False  # nobody dials an owner

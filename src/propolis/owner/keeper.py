@@ -15,6 +15,7 @@ from pathlib import Path
 
 from propolis.owner.control import Lock
 from propolis.owner.sharing import Sharing
+from propolis.runtime.signals import ends_on_signal
 from propolis.terms.errors import PropolisError
 
 LOCK = "keeper.lock"
@@ -82,7 +83,7 @@ def main() -> None:
         return
     loop = asyncio.new_event_loop()
     task = loop.create_task(keep(home))
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    ends_on_signal(task)
     with contextlib.suppress(asyncio.CancelledError):
         loop.run_until_complete(task)
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -63,7 +64,7 @@ class NodeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     memory_mb: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] = 0
     packages: tuple[str, ...] = ("numpy", "onnxruntime")
     kinds: tuple[str, ...] = ("inference", "function")
-    listen: tuple[str, ...] = ("127.0.0.1:0",)
+    listen: tuple[str, ...] = ()  # where the way to the fleet begins
     functions_without_namespaces: bool = False  # docs/adr/0010-functions-need-namespaces.md
     region: Region = ""
     cost: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
@@ -73,7 +74,20 @@ class OrchestratorFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """orchestrator.json: where it listens; filled in at the first start so that a restart is found again."""
 
     listen: tuple[str, ...] = ("127.0.0.1:0",)
-    websocket: str = "127.0.0.1:0"
+    websocket: str = "127.0.0.1:0"  # "" = none
+
+    def asked(self, listen: Sequence[str]) -> "OrchestratorFile":
+        """Return where to listen when asked for `listen`: both wires, on the stored ports where any port will do."""
+        if not listen:
+            return self
+        web = _same_port(listen[0], (self.websocket,)) if self.websocket else ""
+        return OrchestratorFile(listen=tuple(_same_port(address, self.listen) for address in listen), websocket=web)
+
+
+def _same_port(asked: str, known: Sequence[str]) -> str:
+    """Return the known address of the same host when `asked` leaves the port open: members come back to it."""
+    host, _, port = asked.rpartition(":")
+    return next((a for a in known if port == "0" and a.rpartition(":")[0] == host), asked)
 
 
 T = TypeVar("T", FleetFile, NodeFile, OrchestratorFile)
@@ -101,6 +115,6 @@ def write(path: Path, record: T) -> None:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(msgspec.to_builtins(record), file, indent=2)
-        beside.rename(path)
+        beside.replace(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error}") from error

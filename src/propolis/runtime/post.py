@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 READ_BYTES = 256 * 1024
 MAX_WAITING = 64 * 1024 * 1024
 MAX_CHANNELS = 20_000
+MAX_REASONS = 16
 
 
 class Post:
@@ -52,6 +53,7 @@ class Post:
         self._lines: dict[NodeId, Line] = {}
         self._dials: set[asyncio.Task[None]] = set()
         self._dirty: set[NodeId] = set()
+        self._failed: dict[NodeId, set[str]] = {}  # why dials failed since the peer was last reached
 
     def serve_blobs(self, on_blob: OnBlob, *, visitors: bool = False) -> None:
         """Hand peers' blob streams to this; before `start`. `visitors`: also of peers that come for nothing else."""
@@ -159,7 +161,7 @@ class Post:
                 await stream.write(CONTROL)
         except (WireError, TimeoutError) as error:
             reason = str(error) or f"nobody answered at {', '.join(contact.addresses)} within {DIAL_SECONDS:g} s"
-            log.info("dial: %s", reason)
+            self._log_failed(contact.id, reason)
             if channel is not None:
                 await channel.close()
             self._event(DialFailed(contact.id, reason))
@@ -168,9 +170,18 @@ class Post:
         line.stream = stream
         self._settle(line)
 
+    def _log_failed(self, peer: NodeId, reason: str) -> None:
+        """A dial is tried every few seconds, for ever: each reason is worth a warning once."""
+        reasons = self._failed.setdefault(peer, set())
+        fresh = reason not in reasons and len(reasons) < MAX_REASONS
+        log.log(logging.WARNING if fresh else logging.DEBUG, "not reached, trying again: %s", reason)
+        if fresh:
+            reasons.add(reason)
+
     def _settle(self, line: Line) -> None:
         """The line has its control stream: it is the peer's line from now on."""
         peer = line.channel.peer
+        self._failed.pop(peer, None)
         old = self._lines.get(peer)
         self._lines[peer] = line
         if old is not None:

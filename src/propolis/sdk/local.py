@@ -3,19 +3,22 @@
 import contextlib
 import json
 import os
+import queue
 import re
-import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
+from propolis.node.system import supported
+from propolis.runtime import config
 from propolis.sdk.fleet import Fleet
 from propolis.terms.errors import ConfigError
 
@@ -65,13 +68,16 @@ class LocalFleet:
         self.stop()
 
     def start(self) -> None:
-        """Start, or start again with the same identities. Raises ConfigError with what a process said."""
+        """Start, or start again with the same identities. Raises Unsupported, ConfigError with what a process said."""
+        if self.limits:
+            supported()
         self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         joined = {limit.name: (self.home / limit.name / "fleet.json").exists() for limit in self.limits}
         owner = not (self.home / "owner" / "fleet.json").exists()
         missing = [name for name, known in joined.items() if not known]
         try:
             ready = self.start_orchestrator(invite_owner=owner)
+            self._tell_members(ready)
             if owner:
                 Fleet.join(ready["owner_invitation"], self.home)
             invitations = dict(zip(missing, self._invite(len(missing)), strict=True))
@@ -101,6 +107,14 @@ class LocalFleet:
         words += [word for address in self.listen for word in ("--listen", address)]
         self.orchestrator = self._launch([*words, *(["--invite-owner"] if invite_owner else [])], "orchestrator")
         return self._ready(self.orchestrator, "orchestrator")
+
+    def _tell_members(self, ready: Mapping[str, Any]) -> None:
+        """The orchestrator may listen elsewhere than last time: members of this home look for it there."""
+        for name in ("owner", *(limit.name for limit in self.limits)):
+            path = self.home / name / "fleet.json"
+            known = config.read(path, config.FleetFile)
+            if known is not None and known.fleet == ready["fleet"]:
+                config.write(path, msgspec.structs.replace(known, addresses=tuple(ready["addresses"])))
 
     def start_node(self, limit: NodeLimits, invitation: str = "") -> None:
         """Start one node and wait until it is inside."""
@@ -136,8 +150,7 @@ class LocalFleet:
 
     def _ready(self, process: "subprocess.Popen[str]", name: str) -> dict[str, Any]:
         assert process.stdout is not None
-        readable, _, _ = select.select([process.stdout], [], [], START_SECONDS)
-        line = process.stdout.readline() if readable else ""
+        line = _first_line(process.stdout, START_SECONDS)
         if not line:
             raise self._not_started(name)
         found: dict[str, Any] = json.loads(line)
@@ -186,6 +199,16 @@ class LocalFleet:
         if self.orchestrator is not None:
             pids["orchestrator"] = self.orchestrator.pid
         (self.home / "pids.json").write_text(json.dumps(pids))
+
+
+def _first_line(pipe: IO[str], seconds: float) -> str:
+    """Return a process's first line, "" when it says none in time. By a thread: not every system can wait on a pipe."""
+    said: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=lambda: said.put(pipe.readline()), daemon=True).start()
+    try:
+        return said.get(timeout=seconds)
+    except queue.Empty:
+        return ""
 
 
 def running(home: Path) -> dict[str, int]:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 
+from propolis.adapters.wire.source import sources
 from propolis.ports.wire import Admit, Wire
 from propolis.terms.errors import ConfigError
 
@@ -19,7 +20,10 @@ def has_iroh() -> bool:
 
 
 async def open_wires(seed: bytes, fleet: Sequence[str], listen: Sequence[str], admit: Admit | None) -> list[Wire]:
-    """Open the wires of a member that wants to reach the addresses of `fleet`. Raises ConfigError."""
+    """Open the wires of a member that wants to reach the addresses of `fleet`. Raises ConfigError, PeerUnreachable.
+
+    `listen`: empty = at the address that leads to the fleet, loopback for a fleet on this computer.
+    """
     from propolis.adapters.wire.websocket import WebSocketWire
 
     wires: list[Wire] = []
@@ -27,7 +31,7 @@ async def open_wires(seed: bytes, fleet: Sequence[str], listen: Sequence[str], a
     if has_iroh() and plain:
         from propolis.adapters.wire.iroh import IrohWire
 
-        wires.append(await IrohWire.bind(seed, listen=listen, admit=admit))
+        wires.append(await IrohWire.bind(seed, listen=listen or sources(plain), admit=admit))
     if any("://" in address for address in fleet):
         wires.append(await WebSocketWire.open(seed))
     if not wires:
