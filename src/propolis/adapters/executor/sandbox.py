@@ -155,12 +155,15 @@ class SandboxExecutor:
         if ended is None or ended.is_set() or self._control is None:
             self._ends.pop(pid, None)
             return
-        with contextlib.suppress(OSError):
-            self._control.send(codec.encode(Kill(pid=pid)))
-        try:
-            await asyncio.wait_for(ended.wait(), KILL_SECONDS)
-        except TimeoutError:
-            log.error("guest %d did not end within %g s", pid, KILL_SECONDS)
+        while not ended.is_set() and self._control is not None:
+            with contextlib.suppress(OSError):
+                self._control.send(codec.encode(Kill(pid=pid)))
+            try:
+                await asyncio.wait_for(ended.wait(), KILL_SECONDS)
+            except TimeoutError:  # its slot is not free before it is gone; only the end of everything stops waiting
+                log.error("guest %d did not end within %g s", pid, KILL_SECONDS)
+                if self._closed:
+                    break
         self._ends.pop(pid, None)
 
     # -- the fork server
