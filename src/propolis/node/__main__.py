@@ -23,7 +23,7 @@ BARE = "--i-accept-that-jobs-run-unconfined-on-this-machine"
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(prog="propolis.node")
+    parser = argparse.ArgumentParser(prog="propolis.node", allow_abbrev=False)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument(
         "--join", default="", help="an invitation; $PROPOLIS_INVITATION keeps it out of the process list"

@@ -95,13 +95,18 @@ def make_read_only(target: str) -> None:
     syscall(442, at_fdcwd, path, at_recursive, ctypes.byref(attr), ctypes.sizeof(attr))  # type: ignore[arg-type]
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, for ever: bounding, ambient, and the three sets."""
+def empty_bounding_set() -> None:
+    """No program run later can gain a capability; nothing happens for who has no say over its own set."""
     for capability in range(64):
         try:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:
             break
+
+
+def drop_capabilities() -> None:
+    """Give up every capability, for ever: bounding, ambient, and the three sets."""
+    empty_bounding_set()
     try:
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     except OSError:
