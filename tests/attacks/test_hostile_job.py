@@ -12,14 +12,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from propolis.adapters.executor.sandbox import FIRST_UID, SandboxExecutor
+from propolis.adapters.executor.sandbox import SandboxExecutor
+from propolis.adapters.executor.slots import RANGES, SLOTS, FIRST_UID, SlotRange
 from propolis.crypto import granting
 from propolis.messages import guest as frames
 from propolis.messages import values
 from propolis.node.hosting import Hosting
 from propolis.protocols.jobs import events as ev
 from propolis.terms.capability import Rung
-from propolis.terms.errors import Crashed, ExecutorError, Overran, SealBroken
+from propolis.terms.errors import Crashed, ExecutorError, Overran, SealBroken, Unsupported
 from propolis.terms.identity import GuestId
 from propolis.terms.job import Kind
 from propolis.testing.executor import DOUBLE, Owner
@@ -130,7 +131,7 @@ async def test_model_that_is_no_model_is_told_to_its_owner_alone(executor):
     await guest.kill()
 
 
-def guests_of_our_slots():
+def guests_of_our_slots(first=FIRST_UID, count=RANGES * SLOTS):
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -142,7 +143,7 @@ def guests_of_our_slots():
             )
         except (OSError, StopIteration):
             continue
-        if FIRST_UID <= owner < FIRST_UID + 5000 or FIRST_UID <= uid < FIRST_UID + 5000:
+        if first <= owner < first + count or first <= uid < first + count:
             found.append(int(pid))
     return found
 
@@ -157,7 +158,7 @@ async def main():
     owner = Owner("def main(x):\\n    while True: pass\\n")
     guest, _ = await owner.ready(executor)
     await guest.run([owner.sealed(0, None)])
-    print("busy", flush=True)
+    print(executor._uids.first_uid, flush=True)
     await asyncio.sleep(60)
 
 asyncio.run(main())
@@ -166,17 +167,27 @@ asyncio.run(main())
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="slot uids exist only under a privileged agent")
 def test_killing_the_agent_leaves_nothing():
-    before = set(guests_of_our_slots())
     agent = subprocess.Popen([sys.executable, "-c", AGENT], stdout=subprocess.PIPE, text=True)
-    assert agent.stdout.readline() == "busy\n"
-    assert set(guests_of_our_slots()) - before, "guests run under uids of their own, never root"
+    first = int(agent.stdout.readline())
+    assert guests_of_our_slots(first, SLOTS), "guests run under uids of their own, never root"
     agent.send_signal(signal.SIGKILL)
     agent.wait()
     agent.stdout.close()
     deadline = time.monotonic() + 3
-    while set(guests_of_our_slots()) - before and time.monotonic() < deadline:
+    while guests_of_our_slots(first, SLOTS) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not set(guests_of_our_slots()) - before
+    assert not guests_of_our_slots(first, SLOTS)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="slot uids exist only under a privileged agent")
+def test_two_agents_of_one_machine_share_no_uid(tmp_path):
+    one, other = SlotRange(tmp_path), SlotRange(tmp_path)
+    assert abs(one.first_uid - other.first_uid) >= SLOTS
+    with pytest.raises(Unsupported):
+        one.uid(SLOTS)
+    taken = one.first_uid
+    one.release()
+    assert SlotRange(tmp_path).first_uid == taken
 
 
 def tree(root):
@@ -237,14 +248,14 @@ async def test_killing_a_guest_takes_its_tree(on_rung):
     source = "import threading\ndef main(x):\n    threading.Thread(target=main, args=(0,)).start() if x else None\n    while True: pass\n"
     owner = Owner(source)
     guest, _ = await owner.ready(on_rung)
-    others = set(guests_of_our_slots())
     processes = tree(guest.pid)
     await guest.run([owner.sealed(0, 1)])
     await asyncio.sleep(0.1)
     assert guest.pid in processes
     await guest.kill()
     assert not alive(processes), "nothing of it is left at the moment kill returns"
-    assert not (set(guests_of_our_slots()) & others & processes)
+    if on_rung._uids is not None:
+        assert not guests_of_our_slots(on_rung._uids.first_uid, SLOTS)
 
 
 BROKEN_NONSENSE = (3).to_bytes(4, "big") + bytes([20]) + b"\xc1\xc1"
