@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from propolis.adapters.executor.sandbox import SandboxExecutor
-from propolis.adapters.executor.slots import RANGES, SLOTS, FIRST_UID, SlotRange
+from propolis.adapters.executor.slots import FIRST_UID, RANGES, SLOTS, SlotRange
 from propolis.crypto import granting
 from propolis.messages import guest as frames
 from propolis.messages import values
@@ -267,7 +267,9 @@ STRANGE = frames.batch_frame(
 )
 
 
-@pytest.mark.parametrize("words", [BROKEN_NONSENSE, FLOOD, STRANGE, FLOOD * 4000], ids=["leak", "empty", "other", "flood"])
+@pytest.mark.parametrize(
+    "words", [BROKEN_NONSENSE, FLOOD, STRANGE, FLOOD * 4000], ids=["leak", "empty", "other", "flood"]
+)
 async def test_hostile_frames_end_the_guest_at_once_and_leave_nothing(executor, words):
     owner = Owner(f"import os\nF={words!r}\ndef main(x):\n    while True: os.write(11, F)\n", task_seconds=30)
     guest, _ = await owner.ready(executor)
