@@ -2,8 +2,9 @@
 
 Stage 1 (`start`) carries interpreter, numpy and onnxruntime after they were imported; no exec, no fork, no sockets, no new
 kernel objects. Stage 2 (`lock`) is for fixed models once everything is in memory: no new descriptor, no executable memory.
-What changes a file's mode, times, length by path, owner, attributes or locks is absent: Landlock covers none of it (truncate
-only from ABI 3), and a guest without namespaces sees the host's files. Facts: docs/security/attacks.md. aarch64 numbers follow the kernel's generic table and were not run by us.
+What changes a file's mode, times, owner, attributes, locks, or its length by path is absent: Landlock covers none of it (truncate
+only from ABI 3), and a guest without namespaces sees the host's files.
+Facts: docs/security/attacks.md. aarch64 numbers follow the kernel's generic table and were not run by us.
 """
 
 import ctypes
