@@ -1,15 +1,18 @@
 """A guest that got hold of its own end and says what no guest says: it is ended, and its agent hears of a crash."""
 
+import asyncio
 import os
 
+import msgspec
 import pytest
 
+from propolis.adapters.executor import process
 from propolis.adapters.executor.pipes import GuestPipes
 from propolis.adapters.executor.process import ProcessGuest
 from propolis.messages import codec, guest
 from propolis.ports.executor import GuestOrder, TaskInput
 from propolis.terms.capability import Isolation, Rung
-from propolis.terms.errors import Crashed
+from propolis.terms.errors import Crashed, Overran
 from propolis.terms.job import Kind, Needs
 
 ORDER = GuestOrder(job=bytes(16), guest=bytes(16), owner=bytes(32), kind=Kind.FUNCTION, needs=Needs(), slot=0)
@@ -21,7 +24,7 @@ class Staged:
     """The agent's handle of a guest whose words we write."""
 
     def __init__(self):
-        self.pipes, self.ended = GuestPipes(), 0
+        self.pipes, self.ended, self.order = GuestPipes(), 0, ORDER
 
     async def end(self):
         self.ended += 1
@@ -30,7 +33,7 @@ class Staged:
         os.write(self.pipes.theirs[1], data)
 
     async def begin(self):
-        return await ProcessGuest.begin(self.pipes, 1, ORDER, self.end)
+        return await ProcessGuest.begin(self.pipes, 1, self.order, self.end)
 
 
 @pytest.mark.parametrize(
@@ -81,3 +84,83 @@ async def test_results_and_complaints_out_of_bounds_end_the_guest(words):
     with pytest.raises(Crashed, match="nonsense"):
         await handle.outputs()
     assert staged.ended
+
+
+def results(*pairs):
+    head = guest.Batch(indices=[p[0] for p in pairs], attempts=[p[1] for p in pairs], sizes=[1] * len(pairs))
+    return guest.batch_frame(guest.Tag.RESULTS, head, [b"r"] * len(pairs))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        results(),
+        results((0, 2)),
+        results((1, 1)),
+        results((0, 1), (0, 1)),
+        results((0, 1), (1, 2), (2, 3)),
+        results((1, 2), (0, 1)),
+        guest.frame(guest.Tag.LOADED, codec.encode(guest.Loaded(isolation=WALLED))),
+    ],
+)
+async def test_results_that_nobody_asked_for_end_the_guest(words):
+    staged = Staged()
+    staged.says(BORN)
+    handle = await staged.begin()
+    await handle.run([TaskInput(index=n, attempt=n + 1, sealed=b"sealed") for n in range(2)])
+    staged.says(words)
+    with pytest.raises(Crashed):
+        await handle.outputs()
+    assert staged.ended == 1
+    await handle.kill()
+    assert staged.ended == 1, "its number may be another's by now"
+
+
+async def test_what_is_asked_for_is_taken_and_the_time_limit_is_not_moved_by_anything_else():
+    staged = Staged()
+    staged.says(BORN)
+    handle = await staged.begin()
+    await handle.run([TaskInput(index=n, attempt=n + 1, sealed=b"sealed") for n in range(2)])
+    staged.says(results((0, 1)))
+    assert [output.index for output in await handle.outputs()] == [0]
+    moved = handle._moved
+    staged.says(results())
+    with pytest.raises(Crashed):
+        await handle.outputs()
+    assert handle._moved == moved
+
+
+async def test_a_loaded_guest_is_believed_about_nothing_but_its_lock():
+    for kind, believed in ((Kind.FUNCTION, False), (Kind.INFERENCE, True)):
+        staged = Staged()
+        staged.order = msgspec.structs.replace(ORDER, kind=kind)
+        staged.says(BORN)
+        handle = await staged.begin()
+        grand = Isolation(rung=Rung.NAMESPACES, lock=True, own_uid=True, memory_mb=1, notes=("hardened",))
+        staged.says(guest.frame(guest.Tag.LOADED, codec.encode(guest.Loaded(isolation=grand))))
+        await handle.load(b"sealed")
+        assert handle.isolation == msgspec.structs.replace(WALLED, lock=believed)
+        await handle.kill()
+
+
+async def test_loading_has_a_time_limit_of_the_jobs_own(monkeypatch):
+    monkeypatch.setattr(process, "LOAD_SECONDS", 0.05)
+    staged = Staged()
+    staged.order = msgspec.structs.replace(ORDER, needs=Needs(task_seconds=0.05))
+    staged.says(BORN)
+    handle = await staged.begin()
+    with pytest.raises(Overran):
+        await handle.load(b"sealed")
+    assert staged.ended == 1
+
+
+async def test_a_cancelled_wait_ends_the_guest():
+    staged = Staged()
+    staged.says(BORN)
+    handle = await staged.begin()
+    waiting = asyncio.create_task(handle.outputs())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert staged.ended == 1

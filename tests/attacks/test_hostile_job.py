@@ -1,6 +1,7 @@
 """A job that behaves badly harms itself: a typed end, the executor goes on, nothing is left behind."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,11 +9,20 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from propolis.adapters.executor.sandbox import FIRST_UID, SandboxExecutor
+from propolis.adapters.executor.sandbox import SandboxExecutor
+from propolis.adapters.executor.slots import FIRST_UID, RANGES, SLOTS, SlotRange
+from propolis.crypto import granting
+from propolis.messages import guest as frames
 from propolis.messages import values
-from propolis.terms.errors import Crashed, ExecutorError, Overran
+from propolis.node.hosting import Hosting
+from propolis.protocols.jobs import events as ev
+from propolis.terms.capability import Rung
+from propolis.terms.errors import Crashed, ExecutorError, Overran, SealBroken, Unsupported
+from propolis.terms.identity import GuestId
+from propolis.terms.job import Kind
 from propolis.testing.executor import DOUBLE, Owner
 
 
@@ -113,8 +123,6 @@ async def test_source_that_does_not_compile_is_told_to_its_owner_alone(executor)
 
 
 async def test_model_that_is_no_model_is_told_to_its_owner_alone(executor):
-    from propolis.terms.job import Kind
-
     owner = Owner(kind=Kind.INFERENCE, model=b"not onnx")
     guest, order = await owner.ready(executor)
     await guest.run([owner.sealed(0, [1.0])])
@@ -123,7 +131,7 @@ async def test_model_that_is_no_model_is_told_to_its_owner_alone(executor):
     await guest.kill()
 
 
-def guests_of_our_slots():
+def guests_of_our_slots(first=FIRST_UID, count=RANGES * SLOTS):
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -135,7 +143,7 @@ def guests_of_our_slots():
             )
         except (OSError, StopIteration):
             continue
-        if FIRST_UID <= owner < FIRST_UID + 5000 or FIRST_UID <= uid < FIRST_UID + 5000:
+        if first <= owner < first + count or first <= uid < first + count:
             found.append(int(pid))
     return found
 
@@ -150,7 +158,7 @@ async def main():
     owner = Owner("def main(x):\\n    while True: pass\\n")
     guest, _ = await owner.ready(executor)
     await guest.run([owner.sealed(0, None)])
-    print("busy", flush=True)
+    print(executor._uids.first_uid, flush=True)
     await asyncio.sleep(60)
 
 asyncio.run(main())
@@ -159,30 +167,158 @@ asyncio.run(main())
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="slot uids exist only under a privileged agent")
 def test_killing_the_agent_leaves_nothing():
-    before = set(guests_of_our_slots())
     agent = subprocess.Popen([sys.executable, "-c", AGENT], stdout=subprocess.PIPE, text=True)
-    assert agent.stdout.readline() == "busy\n"
-    assert set(guests_of_our_slots()) - before, "guests run under uids of their own, never root"
+    first = int(agent.stdout.readline())
+    assert guests_of_our_slots(first, SLOTS), "guests run under uids of their own, never root"
     agent.send_signal(signal.SIGKILL)
     agent.wait()
     agent.stdout.close()
     deadline = time.monotonic() + 3
-    while set(guests_of_our_slots()) - before and time.monotonic() < deadline:
+    while guests_of_our_slots(first, SLOTS) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not set(guests_of_our_slots()) - before
+    assert not guests_of_our_slots(first, SLOTS)
 
 
-async def test_guests_never_run_as_root(executor):
-    outcome = await run_one(executor, "import os\ndef main(x):\n    return [os.getuid(), os.geteuid(), os.getgid()]\n")
-    assert 0 not in values.decode(outcome.value)
+@pytest.mark.skipif(os.geteuid() != 0, reason="slot uids exist only under a privileged agent")
+def test_two_agents_of_one_machine_share_no_uid(tmp_path):
+    one, other = SlotRange(tmp_path), SlotRange(tmp_path)
+    assert abs(one.first_uid - other.first_uid) >= SLOTS
+    with pytest.raises(Unsupported):
+        one.uid(SLOTS)
+    taken = one.first_uid
+    one.release()
+    assert SlotRange(tmp_path).first_uid == taken
 
 
-async def test_killing_a_guest_takes_its_tree(executor):
-    owner = Owner("def main(x):\n    while True: pass\n")
-    guest, _ = await owner.ready(executor)
-    await guest.run([owner.sealed(0, None)])
+def tree(root):
+    """Every process below one, as the host sees them."""
+    parents = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            parents[int(pid)] = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    found = {root} & set(parents)
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def fields(pid):
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+
+
+def alive(pids):
+    """Which still run; a zombie is over but not yet reaped, so it counts."""
+    return {pid for pid in pids if os.path.exists(f"/proc/{pid}")}
+
+
+RUNGS = [Rung.NAMESPACES, Rung.FLAT]
+
+
+@pytest.fixture(params=RUNGS, ids=lambda rung: rung.name)
+async def on_rung(request):
+    executor = SandboxExecutor(warm=False)
+    try:
+        executor._reached = await executor._canary(request.param)
+    except ExecutorError as error:
+        await executor.close()
+        pytest.skip(f"not reached here: {error}")
+    yield executor
+    await executor.close()
+
+
+async def test_guests_never_run_as_root(on_rung):
+    owner = Owner(DOUBLE)
+    guest, _ = await owner.ready(on_rung)
+    try:
+        processes = tree(guest.pid)
+        assert len(processes) == (2 if guest.isolation.rung is Rung.NAMESPACES else 1)
+        for pid in processes:
+            status = fields(pid)
+            assert not {"0"} & {*status["Uid"], *status["Gid"], *status["Groups"]}, status
+        inner = fields(max(processes))
+        assert {inner[name][0] for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb", "CapInh")} == {"0" * 16}, inner
+        assert inner["NoNewPrivs"] == ["1"]
+        assert inner["Seccomp"] == ["2"]
+    finally:
+        await guest.kill()
+
+
+async def test_killing_a_guest_takes_its_tree(on_rung):
+    source = "import threading\ndef main(x):\n    threading.Thread(target=main, args=(0,)).start() if x else None\n    while True: pass\n"
+    owner = Owner(source)
+    guest, _ = await owner.ready(on_rung)
+    processes = tree(guest.pid)
+    await guest.run([owner.sealed(0, 1)])
     await asyncio.sleep(0.1)
-    before = guests_of_our_slots() if os.geteuid() == 0 else [guest.pid]
-    assert before
+    assert guest.pid in processes
     await guest.kill()
-    assert not os.path.exists(f"/proc/{guest.pid}")
+    assert not alive(processes), "nothing of it is left at the moment kill returns"
+    if on_rung._uids is not None:
+        assert not guests_of_our_slots(on_rung._uids.first_uid, SLOTS)
+
+
+BROKEN_NONSENSE = (3).to_bytes(4, "big") + bytes([20]) + b"\xc1\xc1"
+FLOOD = frames.batch_frame(frames.Tag.RESULTS, frames.Batch(indices=(), attempts=(), sizes=()), [])
+STRANGE = frames.batch_frame(
+    frames.Tag.RESULTS,
+    frames.Batch(indices=(99,), attempts=(99999,), sizes=(0,), milliseconds=(0.0,)),
+    [b""],
+)
+
+
+@pytest.mark.parametrize(
+    "words", [BROKEN_NONSENSE, FLOOD, STRANGE, FLOOD * 4000], ids=["leak", "empty", "other", "flood"]
+)
+async def test_hostile_frames_end_the_guest_at_once_and_leave_nothing(executor, words):
+    owner = Owner(f"import os\nF={words!r}\ndef main(x):\n    while True: os.write(11, F)\n", task_seconds=30)
+    guest, _ = await owner.ready(executor)
+    processes = tree(guest.pid)
+    await guest.run([owner.sealed(0, None)])
+    began = time.monotonic()
+    with pytest.raises(Crashed):
+        await guest.outputs()
+    assert time.monotonic() - began < 5
+    assert not alive(processes)
+
+
+async def test_a_guest_that_spoke_nonsense_frees_its_slot_only_when_it_is_gone(executor):
+    """The agent's whole way: hosting hears of it, ends it, and only then says so."""
+    owner = Owner(f"import os\ndef main(x):\n    os.write(11, {BROKEN_NONSENSE!r})\n    while True: pass\n")
+    guest, order = await owner.ready(executor)
+    processes, ended = tree(guest.pid), asyncio.Event()
+
+    def post(event):
+        assert isinstance(event, ev.GuestEnded)
+        assert event.code == Crashed.code
+        assert not alive(processes)
+        assert not hosting._guests
+        ended.set()
+
+    hosting = Hosting(executor, None, None, None, post)
+    hosting._guests[order.guest] = (guest, 0)
+    await guest.run([owner.sealed(0, None)])
+    await asyncio.wait_for(hosting._pump(order.guest, guest), 10)
+    assert ended.is_set()
+
+
+async def test_a_defect_of_ours_ends_the_guest_too(executor):
+    guest, order = await Owner(DOUBLE).ready(executor)
+    processes, said = tree(guest.pid), []
+    hosting = Hosting(executor, None, None, None, said.append)
+    hosting._guests[order.guest] = (guest, 0)
+    guest._pipes.next = None
+    await hosting._pump(order.guest, guest)
+    assert [event.code for event in said] == [Crashed.code]
+    assert not alive(processes)
+
+
+async def test_a_program_of_another_kind_never_runs(executor):
+    """A job declared as inference carries Python: refused before a line of it runs, whatever the node lends itself for."""
+    owner = Owner("import os\nos.write(2, b'it ran')\ndef main(x):\n    return x\n", kind=Kind.FUNCTION)
+    order = msgspec.structs.replace(owner.order(), kind=Kind.INFERENCE)
+    guest = await executor.start(order)
+    await guest.grant(granting.seal_grant(owner.secret, owner.job, GuestId(order.guest), guest.key))
+    with pytest.raises(SealBroken, match="inference"):
+        await guest.load(owner.sealed_program())
+    assert "it ran" not in await guest.stderr()

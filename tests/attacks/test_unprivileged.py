@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_escape import ATTEMPTS, EXPECTED, NOT_IN_FLAT, REFUSALS, source_of
 
 import propolis
 
@@ -74,6 +75,60 @@ def python(tmp_path_factory):
     for folder in [home, *list(home.parents)[:2]]:
         os.chmod(folder, 0o755)
     return str(home / "bin" / "python")
+
+
+ALL = """
+import asyncio, json, sys
+from propolis.adapters.executor.sandbox import SandboxExecutor
+from propolis.messages import values
+from propolis.terms.capability import Rung
+from propolis.testing.executor import Owner
+
+async def main():
+    sources, decoys = json.load(sys.stdin)
+    executor = SandboxExecutor(warm=False)
+    executor._reached = await executor._canary(Rung.FLAT)
+    for name, source in sources.items():
+        (outcome,) = await Owner(source, memory_mb=256, task_seconds=5).run(executor, [decoys])
+        print(json.dumps([name, values.decode(outcome.value) if outcome.ok else outcome.error]))
+    await executor.close()
+
+asyncio.run(main())
+"""
+
+
+def test_every_escape_is_refused_to_an_ordinary_users_flat_guests(python, tmp_path):
+    """The weakest rung there is: the agent's own user, its own files, no namespaces."""
+    secret = tmp_path / "secret"
+    secret.write_text("TOP SECRET")
+    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    if user:
+        os.chown(secret, NOBODY, NOBODY)
+    for folder in list(tmp_path.parents)[:2]:
+        os.chmod(folder, 0o755)
+    os.chmod(tmp_path, 0o755)
+    before = secret.stat()
+    victim = subprocess.Popen(["/bin/sleep", "100"], **user)
+    decoys = {"secret": str(secret), "home": str(tmp_path), "pid": victim.pid, "tcp": 1, "udp": 1, "unix": "/x"}
+    decoys |= {"abstract": "x", "confined": True}
+    sources = {name: source_of(name) for name in ATTEMPTS if name not in NOT_IN_FLAT}
+    done = subprocess.run(
+        [python, "-c", ALL], input=json.dumps([sources, decoys]), capture_output=True, text=True, timeout=120, cwd="/", **user
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answers = dict(json.loads(line) for line in done.stdout.splitlines())
+    assert answers.keys() == sources.keys()
+    wrong = {
+        name: answer
+        for name, answer in answers.items()
+        if answer.removeprefix("refused: ") not in EXPECTED.get(name, REFUSALS)
+    }
+    assert not wrong
+    after = secret.stat()
+    assert (before.st_mode, before.st_mtime_ns, before.st_size) == (after.st_mode, after.st_mtime_ns, after.st_size)
+    assert victim.poll() is None
+    victim.kill()
+    victim.wait()
 
 
 @pytest.mark.parametrize("rung", ["NAMESPACES", "FLAT"])

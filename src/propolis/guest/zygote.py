@@ -42,6 +42,7 @@ def threads() -> int:
 def main() -> NoReturn:
     """Serve until the agent goes away."""
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)  # what a guest leaves behind becomes ours to reap
     preload()
     if threads() != 1:
         os.write(2, b"the fork server has more than one thread; refusing to fork\n")
@@ -57,6 +58,7 @@ class Zygote:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._children: set[int] = set()
+        self._ended: dict[int, int] = {}  # outermost process reaped, its tree perhaps not yet
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
@@ -87,7 +89,7 @@ class Zygote:
         match request:
             case Spawn():
                 self._spawn(request, descriptors)
-            case Kill(pid=pid) if pid in self._children:
+            case Kill(pid=pid) if pid in self._children and pid not in self._ended:  # a reaped number may be another's
                 os.kill(pid, signal.SIGKILL)
             case Kill():
                 pass
@@ -103,15 +105,30 @@ class Zygote:
         self._control.send(codec.encode(Forked(ticket=request.ticket, pid=pid)))
 
     def _reap(self) -> None:
-        while self._children:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            self._children.discard(pid)
-            self._control.send(codec.encode(Ended(pid=pid, status=status)))
+        """Report each guest of which nothing is left: first its outermost process ends, then all that became ours by that.
+
+        A guest is a process group of its own that it cannot leave (no setsid, no setpgid in its filter).
+        """
+        for pid in self._children - set(self._ended):
+            found, status = os.waitpid(pid, os.WNOHANG)
+            if found:
+                self._ended[pid] = status
+        for pid, status in list(self._ended.items()):
+            if _group_gone(pid):
+                self._children.discard(pid)
+                del self._ended[pid]
+                self._control.send(codec.encode(Ended(pid=pid, status=status)))
+
+
+def _group_gone(group: int) -> bool:
+    """Reap what is left of a guest; return whether that was all."""
+    while True:
+        try:
+            found, _ = os.waitpid(-group, os.WNOHANG)
+        except ChildProcessError:
+            return True
+        if found == 0:
+            return False
 
 
 def _become_guest(request: Spawn, descriptors: list[int]) -> NoReturn:

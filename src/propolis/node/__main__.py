@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="propolis.node")
+    parser = argparse.ArgumentParser(prog="propolis.node", allow_abbrev=False)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument(
         "--join", default="", help="an invitation; $PROPOLIS_INVITATION keeps it out of the process list"

@@ -1,6 +1,7 @@
 """A node's guests, for real: does the worker machine's actions with an executor, and turns guests' lives into events."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,10 @@ from propolis.terms.credential import Credential
 from propolis.terms.errors import Crashed, PropolisError
 from propolis.terms.identity import GuestId
 from propolis.terms.job import Receipt
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 10.0
 
 
 class Hosting:
@@ -50,9 +55,10 @@ class Hosting:
 
     async def close(self) -> None:
         """End every guest."""
-        for guest, _ in list(self._guests.values()):
-            await guest.kill()
-        for pump in self._pumps.values():
+        ends = [asyncio.ensure_future(guest.kill()) for guest, _ in self._guests.values()]
+        if ends:
+            await asyncio.wait(ends, timeout=CLOSE_SECONDS)  # the executor's own end takes whatever is left
+        for pump in list(self._pumps.values()):
             pump.cancel()
 
     async def _start(self, action: ev.StartGuest) -> ev.Started:
@@ -75,17 +81,30 @@ class Hosting:
         guest, _ = self._guests.get(action.guest, (None, 0))
         if guest is None:
             raise Crashed("the guest is gone")
-        await guest.grant(action.sealed)
-        await guest.load(self._blobs.read(action.program))
+        try:
+            await guest.grant(action.sealed)
+            await guest.load(self._blobs.read(action.program))
+        except BaseException:  # nobody will serve this guest: it must not outlive its place in the book
+            await guest.kill()
+            self._over(action.guest)
+            raise
         self._pumps[action.guest] = asyncio.create_task(self._pump(action.guest, guest))
 
     async def _pump(self, guest_id: GuestId, guest: Guest) -> None:
+        """Report results until the guest ends. Whatever ended it, its slot is free only when nothing of it is left."""
+        code, reason = Crashed.code, "ended by the agent"
         try:
             while True:
                 self._post(ev.GuestReported(guest_id, tuple(await guest.outputs())))
         except PropolisError as error:
+            code, reason = error.code, str(error)
+        except Exception as error:
+            log.exception("a guest could not be served")
+            reason = f"the guest could not be served: {error!r}"[:500]
+        finally:
+            await guest.kill()
             self._over(guest_id)
-            self._post(ev.GuestEnded(guest_id, error.code, str(error)))
+        self._post(ev.GuestEnded(guest_id, code, reason))
 
     async def _feed(self, action: ev.FeedGuest) -> None:
         guest, _ = self._guests.get(action.guest, (None, 0))

@@ -16,7 +16,7 @@ MAX_FILES = 65_536
 
 def main() -> int:
     """Serve until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(prog="propolis.orchestrator")
+    parser = argparse.ArgumentParser(prog="propolis.orchestrator", allow_abbrev=False)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--listen", action="append", default=[], help="host:port for both wires; port 0: any, kept")
     parser.add_argument("--invite-owner", action="store_true")

@@ -1,20 +1,29 @@
 """One guest in a process of its own, whatever confines it: order, grant, load, feed, and an end that is certain."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
+
+import msgspec
 
 from propolis.adapters.executor.pipes import GuestPipes
 from propolis.messages import codec
 from propolis.messages import guest as frames
 from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
 from propolis.terms.capability import Isolation
-from propolis.terms.errors import Crashed, MalformedMessage, Overran, PropolisError, SealBroken
-from propolis.terms.job import MAX_TASK_BYTES
+from propolis.terms.errors import Crashed, CustodyError, ExecutorError, MalformedMessage, Overran, SealBroken
+from propolis.terms.job import MAX_TASK_BYTES, Kind
 
 BOOT_SECONDS = 10.0
-LOAD_SECONDS = 60.0
+LOAD_SECONDS = 10.0
+"""What loading may take beyond one task's time: packages are imported, models built."""
+
+LOAD_BYTES_PER_SECOND = 4 * 1024 * 1024
+"""A larger program is given longer: at least this much of it must be opened and built each second."""
+
 GRACE = 1.0
 BATCH_BYTES = 32 * 1024 * 1024
 
@@ -32,17 +41,19 @@ class ProcessGuest:
         self._end = end
         self._key = b""
         self._isolation: Isolation | None = None
-        self._queued = 0
+        self._owed: deque[tuple[int, int]] = deque()  # (index, attempt) in the order they were queued
+        self._ending: asyncio.Future[None] | None = None
         self._moved = time.monotonic()
 
     @classmethod
     async def begin(cls, pipes: GuestPipes, pid: int, order: GuestOrder, end: End) -> "ProcessGuest":
         """Give a fresh guest its order and take its key. Raises Crashed, Overran; the guest is gone then."""
         guest = cls(pipes, pid, order, end)
-        text = frames.Order(job=order.job, guest=order.guest, kind=order.kind, memory_mb=order.needs.memory_mb)
-        pipes.write(frames.frame(frames.Tag.ORDER, codec.encode(text)))
-        born: frames.Born = await guest._read(await guest._expect(frames.Tag.KEY, BOOT_SECONDS), frames.Born)
-        guest._key, guest._isolation = born.key, born.isolation
+        async with guest._alive_or_ended():
+            text = frames.Order(job=order.job, guest=order.guest, kind=order.kind, memory_mb=order.needs.memory_mb)
+            pipes.write(frames.frame(frames.Tag.ORDER, codec.encode(text)))
+            born: frames.Born = codec.decode(await guest._expect(frames.Tag.KEY, BOOT_SECONDS), frames.Born)
+            guest._key, guest._isolation = born.key, born.isolation
         return guest
 
     @property
@@ -63,23 +74,29 @@ class ProcessGuest:
 
     async def grant(self, sealed: bytes) -> None:
         """Hand over the sealed grant."""
-        self._pipes.write(frames.frame(frames.Tag.GRANT, sealed))
-        await self._expect(frames.Tag.GRANTED, BOOT_SECONDS)
+        async with self._alive_or_ended():
+            self._pipes.write(frames.frame(frames.Tag.GRANT, sealed))
+            await self._expect(frames.Tag.GRANTED, BOOT_SECONDS)
 
     async def load(self, program: bytes | memoryview) -> None:
         """Hand over the sealed program."""
         view = memoryview(program)
-        for start in range(0, len(view), frames.PIECE):
-            self._pipes.write(frames.frame(frames.Tag.PIECE, bytes(view[start : start + frames.PIECE])))
-        self._pipes.write(frames.frame(frames.Tag.LOAD))
-        loaded: frames.Loaded = await self._read(await self._expect(frames.Tag.LOADED, LOAD_SECONDS), frames.Loaded)
-        self._isolation = loaded.isolation
+        limit = self._order.needs.task_seconds + LOAD_SECONDS + len(view) / LOAD_BYTES_PER_SECOND
+        async with self._alive_or_ended():
+            for start in range(0, len(view), frames.PIECE):
+                self._pipes.write(frames.frame(frames.Tag.PIECE, bytes(view[start : start + frames.PIECE])))
+            self._pipes.write(frames.frame(frames.Tag.LOAD))
+            loaded: frames.Loaded = codec.decode(await self._expect(frames.Tag.LOADED, limit), frames.Loaded)
+            # The program has run by now and may speak for the guest: nothing but the lock is taken from it, and that only
+            # where no code of the owner's runs.
+            locked = loaded.isolation.lock and self._order.kind is Kind.INFERENCE
+            self._isolation = msgspec.structs.replace(self.isolation, lock=locked)
 
     async def run(self, inputs: Sequence[TaskInput]) -> None:
         """Queue sealed inputs."""
-        if not self._queued:
+        if not self._owed:
             self._moved = time.monotonic()
-        self._queued += len(inputs)
+        self._owed.extend((item.index, item.attempt) for item in inputs)
         batch: list[TaskInput] = []
         size = 0
         for item in inputs:
@@ -102,80 +119,85 @@ class ProcessGuest:
     async def outputs(self) -> list[TaskOutput]:
         """Wait for results; a task that takes longer than it declared costs the guest its life."""
         found: list[TaskOutput] = []
-        while not found or self._pipes.has_frames:
-            tag, payload = await self._next()
-            if tag is frames.Tag.BROKEN:
-                broken: frames.Broken = await self._read(payload, frames.Broken)
-                await self.kill()
-                raise SealBroken(f"task {broken.index}: {broken.reason}")
-            if tag is not frames.Tag.RESULTS:
-                await self.kill()
-                raise Crashed(f"the guest sent {tag.name} out of turn")
-            found += await self._opened(payload)
-            self._moved = time.monotonic()
+        async with self._alive_or_ended():
+            while not found or self._pipes.has_frames:
+                tag, payload = await self._next()
+                if tag is frames.Tag.BROKEN:
+                    broken: frames.Broken = codec.decode(payload, frames.Broken)
+                    raise SealBroken(f"task {broken.index}: {broken.reason}")
+                if tag is not frames.Tag.RESULTS:
+                    raise Crashed(f"the guest sent {tag.name} out of turn")
+                found += self._opened(payload)
+                self._moved = time.monotonic()
         return found
 
-    async def _opened(self, payload: bytes) -> list[TaskOutput]:
-        try:
-            batch, bodies = frames.open_batch(payload)
-        except MalformedMessage as error:
-            await self.kill()
-            raise Crashed(f"the guest sent nonsense: {error}") from error
+    def _opened(self, payload: bytes) -> list[TaskOutput]:
+        """Return the results in a frame. Only what is owed counts, in the order it was asked for, each once; an empty
+        frame would be a way to move the time limit. Raises MalformedMessage, Crashed, Overran."""
+        batch, bodies = frames.open_batch(payload)
+        if not bodies:
+            raise Crashed("the guest sent results of nothing")
         times = batch.milliseconds if len(batch.milliseconds) == len(bodies) else (0.0,) * len(bodies)
-        self._queued = max(0, self._queued - len(bodies))
-        if any(len(body) > MAX_TASK_BYTES for body in bodies):
-            await self.kill()
-            raise Overran(f"a result is over {MAX_TASK_BYTES >> 20} MiB")
-        rows = zip(batch.indices, batch.attempts, bodies, times, strict=True)
-        return [TaskOutput(index=i, attempt=a, sealed=bytes(body), milliseconds=ms) for i, a, body, ms in rows]
+        found: list[TaskOutput] = []
+        for index, attempt, body, spent in zip(batch.indices, batch.attempts, bodies, times, strict=True):
+            if not self._owed or self._owed.popleft() != (index, attempt):
+                raise Crashed(f"the guest sent a result nobody asked for next: task {index}, attempt {attempt}")
+            if len(body) > MAX_TASK_BYTES:
+                raise Overran(f"a result is over {MAX_TASK_BYTES >> 20} MiB")
+            found.append(TaskOutput(index=index, attempt=attempt, sealed=bytes(body), milliseconds=spent))
+        return found
 
     async def _next(self) -> tuple[frames.Tag, bytes]:
-        """Return the next frame, or end the guest when its current task is overdue. Idle guests are never overdue."""
+        """Return the next frame. Raises Overran when the current task is overdue; idle guests are never overdue."""
+        limit = self._order.needs.task_seconds + GRACE
         while True:
-            limit = self._order.needs.task_seconds + GRACE
-            left = limit - (time.monotonic() - self._moved) if self._queued else limit
+            left = limit - (time.monotonic() - self._moved) if self._owed else limit
             try:
                 return await self._pipes.next(max(0.01, left))
             except TimeoutError:
-                if self._queued and time.monotonic() - self._moved >= limit:
-                    await self.kill()
+                if self._owed and time.monotonic() - self._moved >= limit:
                     raise Overran(f"a task ran longer than its {self._order.needs.task_seconds:g} s") from None
-            except Crashed:
-                await self.kill()
-                raise
 
     async def _expect(self, wanted: frames.Tag, seconds: float) -> bytes:
         try:
             tag, payload = await self._pipes.next(seconds)
         except TimeoutError:
-            await self.kill()
             raise Overran(f"the guest did not answer within {seconds:g} s") from None
-        except PropolisError as error:
+        except Crashed as error:
             await asyncio.sleep(0.02)  # let its last words arrive
             said = self._pipes.stderr().strip().splitlines()
-            await self.kill()
             raise Crashed(f"{error}{': ' + said[-1] if said else ''}"[:500]) from error
         if tag is frames.Tag.BROKEN:
-            broken: frames.Broken = await self._read(payload, frames.Broken)
-            await self.kill()
+            broken: frames.Broken = codec.decode(payload, frames.Broken)
             raise SealBroken(broken.reason)
         if tag is not wanted:
-            await self.kill()
             raise Crashed(f"the guest sent {tag.name}, wanted {wanted.name}")
         return payload
 
-    async def _read(self, payload: bytes, kind: type[T]) -> T:
-        """Return what a guest says; one that says nonsense is ended. Raises Crashed."""
+    @contextlib.asynccontextmanager
+    async def _alive_or_ended(self) -> AsyncIterator[None]:
+        """Whatever is raised inside, the guest is dead and reaped before anyone hears of it, and what they hear is typed."""
         try:
-            return codec.decode(payload, kind)
+            yield
         except MalformedMessage as error:
             await self.kill()
             raise Crashed(f"the guest sent nonsense: {error}") from error
+        except (ExecutorError, CustodyError):
+            await self.kill()
+            raise
+        except Exception as error:
+            await self.kill()
+            raise Crashed(f"the guest could not be served: {error!r}"[:500]) from error
+        except BaseException:  # we are cancelled: nobody will ask for this guest again
+            await self.kill()
+            raise
 
     async def kill(self) -> None:
-        """End the guest for certain."""
+        """End the guest for certain; asked for once, as its number may be another's later, and not undone by a cancel."""
         self._pipes.close()
-        await self._end()
+        if self._ending is None:
+            self._ending = asyncio.ensure_future(self._end())
+        await asyncio.shield(self._ending)
 
     async def stderr(self) -> str:
         """The last 64 kB of its complaints."""

@@ -14,6 +14,7 @@ import sys
 
 from propolis.adapters.executor.pipes import GuestPipes
 from propolis.adapters.executor.process import ProcessGuest
+from propolis.adapters.executor.slots import SLOTS, SlotRange
 from propolis.messages import codec
 from propolis.messages.zygote import Ended, Forked, Kill, Profile, Reply, Spawn
 from propolis.ports.executor import GuestOrder
@@ -23,9 +24,6 @@ from propolis.terms.job import Kind, Needs
 
 log = logging.getLogger(__name__)
 
-FIRST_UID = 640_000
-"""Guests of slot n run as this uid plus n when the agent is root; a range no login uses."""
-
 START_SECONDS = 30.0
 KILL_SECONDS = 5.0
 
@@ -33,13 +31,11 @@ KILL_SECONDS = 5.0
 class SandboxExecutor:
     """Confined guests. `memory_mb` = the most one guest may be given; `warm` = keep a confined guest ready per slot."""
 
-    def __init__(
-        self, *, memory_mb: int = 2048, warm: bool = True, minimum: Rung = Rung.FLAT, first_uid: int = FIRST_UID
-    ) -> None:
+    def __init__(self, *, memory_mb: int = 2048, warm: bool = True, minimum: Rung = Rung.FLAT) -> None:
         self._memory_mb = memory_mb
         self._keep_warm = warm
         self._minimum = minimum
-        self._first_uid = first_uid
+        self._uids: SlotRange | None = None  # of a privileged agent, once it starts a guest
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._tickets: dict[int, asyncio.Future[int]] = {}
@@ -109,6 +105,9 @@ class SandboxExecutor:
             self._server.kill()
             self._server.wait()
             self._server = None
+        if self._uids is not None:
+            self._uids.release()
+            self._uids = None
 
     # -- guests
 
@@ -117,12 +116,15 @@ class SandboxExecutor:
         return self._profile_of(self._reached.rung, slot)
 
     def _profile_of(self, rung: Rung, slot: int) -> Profile:
-        uid = self._first_uid + slot if os.geteuid() == 0 else 0
-        return Profile(rung=rung, uid=uid, memory_mb=self._memory_mb)
+        if os.geteuid() != 0:
+            return Profile(rung=rung, uid=0, memory_mb=self._memory_mb)
+        if self._uids is None:
+            self._uids = SlotRange()
+        return Profile(rung=rung, uid=self._uids.uid(slot), memory_mb=self._memory_mb)
 
     async def _canary(self, rung: Rung) -> Isolation:
         """Start a guest under the rung, take its key, end it."""
-        pipes, pid = await self._fork(self._profile_of(rung, 4095))
+        pipes, pid = await self._fork(self._profile_of(rung, SLOTS - 1))
         order = GuestOrder(job=bytes(16), guest=bytes(16), owner=bytes(32), kind=Kind.FUNCTION, needs=Needs(), slot=0)
         guest = await ProcessGuest.begin(pipes, pid, order, lambda: self._end(pid))
         reached = guest.isolation
@@ -155,12 +157,15 @@ class SandboxExecutor:
         if ended is None or ended.is_set() or self._control is None:
             self._ends.pop(pid, None)
             return
-        with contextlib.suppress(OSError):
-            self._control.send(codec.encode(Kill(pid=pid)))
-        try:
-            await asyncio.wait_for(ended.wait(), KILL_SECONDS)
-        except TimeoutError:
-            log.error("guest %d did not end within %g s", pid, KILL_SECONDS)
+        while not ended.is_set() and self._control is not None:
+            with contextlib.suppress(OSError):
+                self._control.send(codec.encode(Kill(pid=pid)))
+            try:
+                await asyncio.wait_for(ended.wait(), KILL_SECONDS)
+            except TimeoutError:  # its slot is not free before it is gone; only the end of everything stops waiting
+                log.error("guest %d did not end within %g s", pid, KILL_SECONDS)
+                if self._closed:
+                    break
         self._ends.pop(pid, None)
 
     # -- the fork server

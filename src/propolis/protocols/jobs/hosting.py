@@ -7,12 +7,12 @@ from propolis.messages.envelope import Segment
 from propolis.protocols.jobs import feeding, intake, ledger
 from propolis.protocols.jobs.book import Guest, Job, Node, Phase, Strike
 from propolis.protocols.jobs.desk import Desk
-from propolis.terms.errors import Overran
+from propolis.terms.errors import Crashed, Overran, SealBroken
 from propolis.terms.identity import AttemptId, BlobId, GuestId, JobId, NodeId
 from propolis.terms.job import MAX_TASK_BYTES
 from propolis.terms.time import Instant
 
-TASK_FAULTS = ("executor.overran", "executor.crashed")
+TASK_FAULTS = (Overran.code, Crashed.code, SealBroken.code)
 
 
 def entered(desk: Desk, node: Node, now: Instant) -> None:

@@ -11,6 +11,7 @@ MACHINE = platform.machine()
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 1, 4, 24, 38, 47
 PR_CAP_AMBIENT_CLEAR_ALL = 4
+PR_SET_CHILD_SUBREAPER = 36
 
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC = 0x20000, 0x2000000, 0x4000000, 0x8000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
@@ -94,13 +95,18 @@ def make_read_only(target: str) -> None:
     syscall(442, at_fdcwd, path, at_recursive, ctypes.byref(attr), ctypes.sizeof(attr))  # type: ignore[arg-type]
 
 
-def drop_capabilities() -> None:
-    """Give up every capability, for ever: bounding, ambient, and the three sets."""
+def empty_bounding_set() -> None:
+    """No program run later can gain a capability; nothing happens for who has no say over its own set."""
     for capability in range(64):
         try:
             prctl(PR_CAPBSET_DROP, capability)
         except OSError:
             break
+
+
+def drop_capabilities() -> None:
+    """Give up every capability, for ever: bounding, ambient, and the three sets."""
+    empty_bounding_set()
     try:
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     except OSError:

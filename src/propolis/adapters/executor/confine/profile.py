@@ -7,6 +7,8 @@ With namespaces the caller becomes process 1 of its own PID namespace; a small p
 import os
 import resource
 import signal
+import socket
+from collections.abc import Callable
 from typing import NoReturn
 
 from propolis.adapters.executor.confine import kernel, landlock, room, seccomp
@@ -14,6 +16,9 @@ from propolis.messages.zygote import Profile
 from propolis.terms.capability import Isolation, Rung
 
 FAILED = 99
+FLAT_ABI = 3
+"""Without a mount namespace the host's files are in sight: Landlock must cover truncate as well."""
+
 _MB = 1024 * 1024
 
 
@@ -41,17 +46,22 @@ def _confine(profile: Profile) -> Isolation:
     if profile.rung is Rung.NAMESPACES:
         _namespaces(profile, privileged)
     elif privileged:
+        kernel.empty_bounding_set()  # afterwards we may no longer
         _become(profile.uid)
         _reachable()
+    if profile.rung is Rung.FLAT:
+        os.chdir("/")  # where the agent was started is nobody's business
     os.umask(0o077)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     _limits(profile)
-    if profile.rung is Rung.NAMESPACES:
-        kernel.drop_capabilities()
+    kernel.drop_capabilities()  # whoever the agent is: it may be a user with capabilities of its own
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
+    if profile.rung is Rung.FLAT and landlock.abi() < FLAT_ABI:
+        _fail(f"Landlock ABI {landlock.abi()} cannot forbid truncate; without namespaces {FLAT_ABI} is needed")
     abi = landlock.restrict(_rules(profile))
     seccomp.install(seccomp.start_program())
+    _proven()
     return Isolation(
         rung=profile.rung,
         landlock_abi=abi,
@@ -59,6 +69,28 @@ def _confine(profile: Profile) -> Isolation:
         own_uid=privileged,
         memory_mb=profile.memory_mb,
     )
+
+
+def _proven() -> None:
+    """Try what must be refused, on ourselves, before anything is claimed: a file, a socket, a fork."""
+    _refused("open", lambda: os.close(os.open("/", os.O_RDONLY | os.O_DIRECTORY)))
+    _refused("socket", lambda: socket.socket().close())
+    _refused("fork", _fork)
+
+
+def _fork() -> None:
+    if os.fork() == 0:
+        os._exit(0)
+
+
+def _refused(what: str, attempt: Callable[[], None]) -> None:
+    try:
+        attempt()
+    except PermissionError:
+        return
+    except OSError as error:
+        _fail(f"{what} failed for another reason than the confinement: {error}")
+    _fail(f"{what} was not refused")
 
 
 def _become(uid: int) -> None:
@@ -137,10 +169,24 @@ def _limits(profile: Profile) -> None:
         resource.RLIMIT_CORE: 1,  # 0 would not stop a piped core handler
         resource.RLIMIT_MSGQUEUE: 0,
     }
-    if profile.rung is Rung.NAMESPACES:
-        limits[resource.RLIMIT_NPROC] = profile.tasks
+    # Inside the user namespace, and under a slot's own uid, every task counted is the guest's. An ordinary user's other
+    # tasks count too: those that live now are added, so the bound is loose by what that user ends meanwhile.
+    shared = profile.rung is Rung.FLAT and not profile.uid
+    limits[resource.RLIMIT_NPROC] = profile.tasks + (_tasks_of(os.getuid()) if shared else 0)
     for kind, value in limits.items():
         resource.setrlimit(kind, (value, value))
+
+
+def _tasks_of(uid: int) -> int:
+    """Return how many tasks of a user run now, as far as /proc shows them."""
+    count = 0
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{name}/task").st_uid == uid or name == str(os.getpid()):
+                count += len(os.listdir(f"/proc/{name}/task"))
+        except OSError:
+            continue
+    return count
 
 
 def _address_space() -> int:

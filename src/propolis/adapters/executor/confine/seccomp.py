@@ -2,6 +2,8 @@
 
 Stage 1 (`start`) carries interpreter, numpy and onnxruntime after they were imported; no exec, no fork, no sockets, no new
 kernel objects. Stage 2 (`lock`) is for fixed models once everything is in memory: no new descriptor, no executable memory.
+What changes a file's mode, times, owner, attributes, locks, or its length by path is absent: Landlock covers none of it (truncate
+only from ABI 3), and a guest without namespaces sees the host's files.
 Facts: docs/security/attacks.md. aarch64 numbers follow the kernel's generic table and were not run by us.
 """
 
@@ -25,10 +27,10 @@ _TABLE: dict[str, tuple[int | None, int | None]] = {
     "pread64": (17, 67), "pwrite64": (18, 68), "readv": (19, 65), "writev": (20, 66), "access": (21, None),
     "select": (23, None), "sched_yield": (24, 124), "mremap": (25, 216), "madvise": (28, 233), "dup": (32, 23),
     "dup2": (33, None), "nanosleep": (35, 101), "getitimer": (36, 102), "alarm": (37, None), "setitimer": (38, 103),
-    "getpid": (39, 172), "clone": (56, 220), "exit": (60, 93), "uname": (63, 160), "fcntl": (72, 25), "flock": (73, 32),
-    "fsync": (74, 82), "fdatasync": (75, 83), "truncate": (76, 45), "ftruncate": (77, 46), "getdents": (78, None),
+    "getpid": (39, 172), "clone": (56, 220), "exit": (60, 93), "uname": (63, 160), "fcntl": (72, 25),
+    "fsync": (74, 82), "fdatasync": (75, 83), "ftruncate": (77, 46), "getdents": (78, None),
     "getcwd": (79, 17), "chdir": (80, 49), "fchdir": (81, 50), "rename": (82, None), "mkdir": (83, None),
-    "rmdir": (84, None), "unlink": (87, None), "readlink": (89, None), "chmod": (90, None), "fchmod": (91, 52),
+    "rmdir": (84, None), "unlink": (87, None), "readlink": (89, None),
     "umask": (95, 166), "gettimeofday": (96, 169), "getrlimit": (97, 163), "getrusage": (98, 165), "sysinfo": (99, 179),
     "times": (100, 153), "getuid": (102, 174), "getgid": (104, 176), "geteuid": (107, 175), "getegid": (108, 177),
     "getppid": (110, 173), "getpgrp": (111, None), "getgroups": (115, 158), "getresuid": (118, 148),
@@ -39,14 +41,14 @@ _TABLE: dict[str, tuple[int | None, int | None]] = {
     "sched_getaffinity": (204, 123), "getdents64": (217, 61), "set_tid_address": (218, 96), "restart_syscall": (219, 128),
     "clock_gettime": (228, 113), "clock_getres": (229, 114), "clock_nanosleep": (230, 115), "exit_group": (231, 94),
     "tgkill": (234, 131), "openat": (257, 56), "mkdirat": (258, 34), "newfstatat": (262, 79), "unlinkat": (263, 35),
-    "renameat": (264, 38), "readlinkat": (267, 78), "fchmodat": (268, 53), "faccessat": (269, 48), "pselect6": (270, 72),
-    "ppoll": (271, 73), "set_robust_list": (273, 99), "get_robust_list": (274, 100), "utimensat": (280, 88),
+    "renameat": (264, 38), "readlinkat": (267, 78), "faccessat": (269, 48), "pselect6": (270, 72),
+    "ppoll": (271, 73), "set_robust_list": (273, 99), "get_robust_list": (274, 100),
     "dup3": (292, 24), "preadv": (295, 69), "pwritev": (296, 70), "prlimit64": (302, 261), "getcpu": (309, 168),
     "renameat2": (316, 276), "seccomp": (317, 277), "getrandom": (318, 278), "membarrier": (324, 283),
     "statx": (332, 291), "rseq": (334, 293), "clone3": (435, 435), "faccessat2": (439, 439),
 }  # fmt: skip
 
-_CHECKED = ("clone", "clone3", "ioctl", "prctl", "prlimit64", "seccomp", "tgkill")
+_CHECKED = ("clone", "clone3", "ioctl", "fcntl", "prctl", "prlimit64", "seccomp", "tgkill")
 _LOCK = (
     "read", "write", "readv", "writev", "close", "fstat", "lseek", "mmap", "mprotect", "munmap", "brk", "mremap", "madvise",
     "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "futex", "clone", "clone3", "sched_yield",
@@ -56,6 +58,8 @@ _LOCK = (
 )  # fmt: skip
 _IOCTLS = (0x5401, 0x5451, 0x5450, 0x541B, 0x5421)  # TCGETS FIOCLEX FIONCLEX FIONREAD FIONBIO
 _PRCTLS = (3, 15, 16, 21, 23, 38, 39, 0x53564D41)  # getters, names, no_new_privs, SET_VMA
+_FCNTLS = (0, 1, 2, 3, 1030)  # F_DUPFD F_GETFD F_SETFD F_GETFL F_DUPFD_CLOEXEC: no owners, signals, leases or locks
+_F_SETFL, _O_ASYNC = 4, 0x2000
 _NEW_NAMESPACES = 0x7E020080
 _CLONE_THREAD = 0x10000
 
@@ -85,6 +89,9 @@ def _block(name: str, *, executable: bool) -> list[Instruction]:
             return [_low(0), (_JSET, 2, 0, _NEW_NAMESPACES), (_JSET, 0, 1, _CLONE_THREAD), _ret(_ALLOW), _ret(_EPERM)]
         case "clone3":
             return [_ret(_ENOSYS)]  # glibc then uses clone, whose flags can be read
+        case "fcntl":
+            setfl = [(_JEQ, 0, 4, _F_SETFL), _low(2), (_JSET, 1, 0, _O_ASYNC), _ret(_ALLOW), _ret(_EPERM)]
+            return [_low(1), *setfl, *_one_of(1, _FCNTLS)]
         case "ioctl":
             return _one_of(1, _IOCTLS)
         case "prctl":
@@ -136,7 +143,7 @@ def lock_program() -> list[Instruction]:
 
 def filter_hash() -> str:
     """Return the name of both filters as installed, without the process id in them; part of every receipt."""
-    text = repr((sorted(_TABLE.items()), _CHECKED, _LOCK, _IOCTLS, _PRCTLS, kernel.MACHINE))
+    text = repr((sorted(_TABLE.items()), _CHECKED, _LOCK, _IOCTLS, _PRCTLS, _FCNTLS, kernel.MACHINE))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
