@@ -16,6 +16,7 @@ from pathlib import Path
 from propolis.owner.control import Lock
 from propolis.owner.sharing import Sharing
 from propolis.terms.errors import PropolisError
+from propolis.terms.text import one_line
 
 LOCK = "keeper.lock"
 LOOK_SECONDS = 1.0
@@ -67,7 +68,7 @@ async def keep(home: Path) -> None:
             await sharing.open(CONNECT_SECONDS)
             quiet = 0 if await sharing.busy() else quiet + 1
         except PropolisError as error:
-            sys.stderr.write(f"{error.code}: {error}\n")
+            sys.stderr.write(one_line(f"{error.code}: {error}") + "\n")
         await asyncio.sleep(LOOK_SECONDS)
     await sharing.close()
 
