@@ -34,6 +34,7 @@ class ProcessGuest:
         self._isolation: Isolation | None = None
         self._queued = 0
         self._moved = time.monotonic()
+        self._granted = False
 
     @classmethod
     async def begin(cls, pipes: GuestPipes, pid: int, order: GuestOrder, end: End) -> "ProcessGuest":
@@ -63,6 +64,7 @@ class ProcessGuest:
 
     async def grant(self, sealed: bytes) -> None:
         """Hand over the sealed grant."""
+        self._granted = True  # from here on the guest can open what is sealed: its words stay on this machine
         self._pipes.write(frames.frame(frames.Tag.GRANT, sealed))
         await self._expect(frames.Tag.GRANTED, BOOT_SECONDS)
 
@@ -152,7 +154,7 @@ class ProcessGuest:
             raise Overran(f"the guest did not answer within {seconds:g} s") from None
         except PropolisError as error:
             await asyncio.sleep(0.02)  # let its last words arrive
-            said = self._pipes.stderr().strip().splitlines()
+            said = [] if self._granted else self._pipes.stderr().strip().splitlines()
             await self.kill()
             raise Crashed(f"{error}{': ' + said[-1] if said else ''}"[:500]) from error
         if tag is frames.Tag.BROKEN:
