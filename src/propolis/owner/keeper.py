@@ -27,7 +27,8 @@ END_SECONDS = 5.0
 
 def start(home: Path) -> None:
     """Start a keeper for an owner's folder; a second one ends at once."""
-    with (home / "keeper.log").open("ab") as log:
+    descriptor = os.open(home / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "propolis.owner.keeper", "--home", str(home)],
             stdin=subprocess.DEVNULL,
