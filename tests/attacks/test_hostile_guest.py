@@ -164,3 +164,26 @@ async def test_a_cancelled_wait_ends_the_guest():
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert staged.ended == 1
+
+
+async def test_a_guests_last_words_leave_the_machine_before_the_grant_only():
+    staged = Staged()
+    os.write(staged.pipes.theirs[2], b"no such library\n")
+    staged.pipes.given()  # its ends are closed: it is gone
+    with pytest.raises(Crashed, match="no such library"):
+        await staged.begin()
+
+
+@pytest.mark.parametrize("step", ["grant", "load"])
+async def test_what_a_program_prints_before_it_answers_is_in_no_reason(step):
+    staged = Staged()
+    staged.says(BORN)
+    found = await staged.begin()
+    if step == "load":
+        staged.says(guest.frame(guest.Tag.GRANTED))
+        await found.grant(b"sealed")
+    os.write(staged.pipes.theirs[2], b"PLAINTEXT of the owner\n")
+    staged.pipes.given()  # its ends are closed: it is gone
+    with pytest.raises(Crashed) as raised:
+        await (found.grant(b"sealed") if step == "grant" else found.load(b"program"))
+    assert "PLAINTEXT" not in str(raised.value)

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +128,35 @@ async def test_a_stranger_that_submits_before_it_joined_is_not_heard(local, cont
         assert await stranger.hung_up_on()
     rows = await asyncio.to_thread(fleet_works, local)
     assert "stolen ride" not in {row.name for row in rows}
+
+
+def resident(process):
+    """Megabytes a process holds."""
+    line = next(s for s in Path(f"/proc/{process.pid}/status").read_text().splitlines() if s.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads another process's memory in /proc")
+@pytest.mark.timeout(60)
+async def test_a_stranger_that_pours_costs_no_memory(local, contact):
+    before, body = resident(local.orchestrator), bytes(8 << 20)
+    async with Stranger() as stranger:
+        await stranger.come(contact)
+        await stranger.say()
+        reader, packets = env.FrameReader(), []
+        while not packets:
+            packets = reader.feed(await asyncio.wait_for(stranger.stream.read(65536), 5))
+        seen, most = packets[0].envelope.epoch, before
+        try:
+            for seq in range(2, 34):
+                envelope = env.Envelope(version=env.VERSION, epoch=5, seen=seen, seq=seq, ack=0, sizes=(len(body),))
+                parts = env.pack(env.Packet(envelope, (body,)))
+                await stranger.stream.write(b"".join(bytes(part) for part in parts))
+                most = max(most, resident(local.orchestrator))
+        except PeerUnreachable:
+            pass  # hung up on in the midst of it
+        assert most - before < 48
+        assert await stranger.hung_up_on()
 
 
 @pytest.mark.timeout(120)

@@ -122,3 +122,11 @@ async def test_who_may_not_read_gets_nothing():
     net = MemoryNet()
     with pytest.raises(PeerUnreachable, match="no such blob"):
         await fetch(net, [Holder(net, allowed=False)])
+
+
+def test_blobs_in_files_are_their_users_alone(tmp_path):
+    blobs = FileBlobs(tmp_path / "blobs", reserve=0)
+    blobs.put([b"sealed" * 1000])
+    left = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(left) == 2
+    assert [path for path in left if path.stat().st_mode & 0o077] == []

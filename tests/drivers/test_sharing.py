@@ -132,20 +132,55 @@ def test_only_the_same_user_reaches_the_socket(local):
     with Fleet(local.home):
         path = local.home / "owner" / SOCKET
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        if os.getuid() == 0:
-            script = (
-                "import os, socket, sys\nos.setgid(12345); os.setuid(12345)\n"
-                "s = socket.socket(socket.AF_UNIX)\n"
-                "try: s.connect(sys.argv[1])\nexcept OSError: print('refused')\n"
-            )
-            done = subprocess.run(
-                [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
-            )
-            assert "refused" in done.stdout
         with socket.socket(socket.AF_UNIX) as client:  # nonsense costs the connection, not the holder
             client.connect(str(path))
             client.sendall(b"\x00\x00\x00\x05hello")
             assert client.recv(10) == b""
+
+
+STRANGER = """
+import os, socket, sys
+os.setgroups([])
+os.setgid(12345)
+os.setuid(12345)
+with socket.socket(socket.AF_UNIX) as client:
+    client.connect(sys.argv[1])
+    client.settimeout(3)
+    try:
+        print("hung up on" if client.recv(1) == b"" else "answered")
+    except TimeoutError:
+        print("listened to")
+"""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="this kernel does not say who connects")
+def test_another_user_is_hung_up_on_even_where_the_files_let_it_in(local):
+    home = local.home / "owner"
+    with Fleet(local.home):
+        os.chmod(home, 0o711)  # as if the modes had failed: what is left is the question who connects
+        os.chmod(home / SOCKET, 0o666)
+        done = subprocess.run(
+            [sys.executable, "-c", STRANGER, SOCKET], cwd=home, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == "hung up on"
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(home / SOCKET))
+            client.settimeout(1)
+            with pytest.raises(TimeoutError):  # we are listened to
+                client.recv(1)
+
+
+@pytest.mark.timeout(60)
+def test_what_a_local_fleet_leaves_on_disk_is_its_users_alone(local):
+    with Fleet(local.home) as fleet:
+        assert fleet.map(double, range(3), privacy=PRIVACY) == [0, 2, 4]
+        keeper.start(local.home / "owner")
+        left = [path for path in local.home.rglob("*") if not path.is_symlink()]
+        assert {"pids.json", "orchestrator.log", "keeper.log"} <= {path.name for path in left}
+        others = [(str(p), oct(stat.S_IMODE(p.stat().st_mode))) for p in left if stat.S_IMODE(p.stat().st_mode) & 0o077]
+        assert others == []
 
 
 def test_a_home_too_deep_for_a_socket_is_reached_all_the_same(tmp_path):

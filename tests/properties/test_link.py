@@ -1,12 +1,14 @@
 """Two links over a channel that loses, cuts and comes back: every message once and in order within a session, or handed back."""
 
+from random import Random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from propolis.messages.envelope import Packet
 from propolis.messages.jobs import Stop
-from propolis.protocols.link.link import LinkConfig
 from propolis.protocols.link.office import Heard, Lost, Office, Opened
+from propolis.protocols.link.terms import LinkConfig
 from propolis.protocols.machine import ChannelClosed, ChannelOpened, HangUp, Mail, PacketArrived, TimePassed, Transmit
 
 A, B = b"a" * 32, b"b" * 32
@@ -24,8 +26,11 @@ class Dice:
 
 
 class Pair:
-    def __init__(self, losses):
+    def __init__(self, losses, echoes=None):
         self.now = 0.0
+        self.echoes = echoes  # chance of a packet coming twice, and of an old one coming back
+        self.past = {A: [], B: []}
+        self.beats_only = False
         self.losses = losses  # booleans, drawn one per packet
         self.offices = {A: Office(Dice(1), CONFIG), B: Office(Dice(2), CONFIG)}
         self.queue = []
@@ -59,7 +64,10 @@ class Pair:
         for action in actions:
             self.hung_up |= isinstance(action, HangUp)
             if isinstance(action, Transmit) and self.attached and not (self.losses.pop() if self.losses else False):
+                if self.beats_only and action.packet.envelope.seq:
+                    continue
                 self.queue.append((me, action.packet))
+                self._echo(me, action.packet)
         for notice in notices:
             match notice:
                 case Opened():
@@ -69,6 +77,16 @@ class Pair:
                     self.heard[me][-1].append(int.from_bytes(message.job, "big"))
                 case Lost(unsent=unsent):
                     self.unsent[me] += [int.from_bytes(u.message.job, "big") for u in unsent]
+
+    def _echo(self, me, packet):
+        """A carrier, or who sits on one, may say things twice and bring back what was said on earlier channels."""
+        if self.echoes is None:
+            return
+        self.past[me].append(packet)
+        for _ in range(self.echoes.choice([0, 0, 1, 2])):
+            self.queue.insert(self.echoes.randint(0, len(self.queue)), (me, packet))
+        if self.echoes.random() < 0.3:
+            self.queue.append((me, self.echoes.choice(self.past[me])))
 
     def run(self, seconds):
         end = self.now + seconds
@@ -170,3 +188,63 @@ def test_silence_is_suspected_after_three_and_dead_after_five_seconds():
             dead = pair.now - started
     assert 2.0 <= suspected <= 3.5
     assert 4.0 <= dead <= 5.5
+
+
+@given(st.integers(0, 2**32), st.integers(1, 30))
+@settings(max_examples=60, deadline=None)
+def test_packets_doubled_reordered_and_replayed_within_a_session_are_heard_once_and_in_order(seed, count):
+    random = Random(seed)
+    pair = Pair([], random)
+    pair.attach()
+    pair.run(1)
+    for number in range(count):
+        pair.send(A, number)
+        pair.send(B, number)
+        if random.random() < 0.2:
+            pair.run(random.random())
+        if random.random() < 0.1:
+            pair.cut()
+            pair.run(random.random())
+            pair.attach()
+    pair.run(60)
+    assert pair.heard == {A: [list(range(count))], B: [list(range(count))]}
+    assert pair.sessions == {A: 1, B: 1}
+
+
+@given(st.integers(0, 2**32), st.integers(1, 10))
+@settings(max_examples=40, deadline=None)
+def test_a_restart_among_replayed_packets_delivers_nothing_twice_in_one_session(seed, count):
+    random = Random(seed)
+    pair = Pair([], random)
+    pair.attach()
+    pair.run(1)
+    for number in range(count):
+        pair.send(A, number)
+    pair.run(random.random())
+    pair.restart(B)
+    pair.past = {A: [], B: []}  # the carrier's keys are a channel's own: nothing comes back across the restart
+    pair.run(2)
+    for number in range(count, 2 * count):
+        pair.send(A, number)
+    pair.run(60)
+    assert pair.heard[B][-1] == list(range(count, 2 * count))
+    assert all(said == sorted(set(said)) for said in pair.heard[B])
+
+
+@given(st.integers(1, 30), st.floats(0.1, 30.0))
+@settings(max_examples=30, deadline=None)
+def test_beats_alone_keep_the_session_and_messages_follow_when_they_can(count, seconds):
+    pair = Pair([])
+    pair.attach()
+    pair.run(1)
+    pair.beats_only = True
+    for number in range(count):
+        pair.send(A, number)
+    pair.run(seconds)
+    assert pair.offices[A].is_open(B)
+    assert pair.offices[B].is_open(A)
+    assert pair.heard[B] == [[]]
+    pair.beats_only = False
+    pair.run(30)
+    assert pair.heard[B] == [list(range(count))]
+    assert pair.sessions == {A: 1, B: 1}

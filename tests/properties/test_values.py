@@ -2,6 +2,7 @@
 
 import pickle
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -98,3 +99,38 @@ def test_an_invitation_is_read_whole_or_refused(fleet, token, data):
         from_text(changed)
     with pytest.raises(InvitationRefused):
         from_text(text[:at])
+
+
+def claimed(dtype, shape, raw=b""):
+    head = msgspec.msgpack.encode((dtype, shape))
+    return msgspec.msgpack.encode(msgspec.msgpack.Ext(1, len(head).to_bytes(2, "big") + head + raw))
+
+
+@pytest.mark.parametrize("dtype", ["<U0", "|S0"])
+@pytest.mark.parametrize("shape", [(1,), (2**30,), (2**40,), (2**40, 2**40), ()])
+def test_places_without_bytes_do_not_make_an_array(dtype, shape):
+    with pytest.raises(MalformedMessage):
+        values.decode(claimed(dtype, shape))
+
+
+@pytest.mark.parametrize("shape", [(2**40, 0), (2**11, 2**11, 0), (2**40, 2**40, 0), (0, 2**40, 2**40)])
+def test_an_empty_array_reads_out_as_little(shape):
+    try:
+        value = values.decode(claimed("<f8", shape))
+    except MalformedMessage:
+        return
+    assert len(str(value.tolist())) < 100
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 1000, 1000, 3), (64, 0), (0, 0)])
+def test_honest_empty_arrays_come_back(shape):
+    assert values.decode(values.encode(np.zeros(shape))).shape == shape
+
+
+def test_a_value_too_large_for_memory_is_malformed(monkeypatch):
+    def full(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(values, "array_from", full)
+    with pytest.raises(MalformedMessage):
+        values.decode(claimed("<f8", (1,), bytes(8)))

@@ -1,12 +1,22 @@
 """What strangers name reaches the terminal as text: no control characters, no markup, one line per row."""
 
+import asyncio
 import io
 import logging
+import sys
 
+import pytest
 from rich.console import Console
 
-from propolis.cli.show import SafeConsole, clean, table
+from propolis.cli.show import SafeConsole, table
+from propolis.messages.membership import Role, TurnedAway
+from propolis.owner import keeper
+from propolis.protocols.membership.member import Barred, Member
+from propolis.runtime import ending
 from propolis.runtime.config import OneLine
+from propolis.terms.contact import Contact
+from propolis.terms.errors import InvitationRefused
+from propolis.terms.text import clean, one_line
 
 EVIL = "\x1b[31mred\x1b[0m [bold]loud[/bold]\r\nforged\u202eright"
 
@@ -37,3 +47,65 @@ def test_a_log_line_stays_one_line():
     record = logging.LogRecord("p", logging.ERROR, __file__, 1, "turned away: %s", ("x\nERROR forged\x1b[2J",), None)
     text = OneLine("%(levelname)s %(message)s").format(record)
     assert text == "ERROR turned away: x\\x0aERROR forged\\x1b[2J"
+
+
+STEER = "\x1b]0;owned\x07\x1b[2J\x1b[31mrun: rm -rf\x1b[0m\x9b2J\u202e\nerror forged: line"
+
+
+def obeyed(text):
+    return {c for c in text if c != "\n" and not c.isprintable()}
+
+
+def test_why_a_node_was_turned_away_steers_no_terminal_and_begins_no_line(capsys):
+    member = Member(Contact(peer=b"o" * 32, addresses=()), Role.NODE, b"t" * 16, None)
+    member.tick(0.0)
+    member.opened(0.0)
+    barred = member.answered(TurnedAway(code="x", reason=STEER))
+    assert isinstance(barred, Barred)
+    ending.say(InvitationRefused(barred.reason))  # what node/__main__ and orchestrator/__main__ end with
+    told = capsys.readouterr().err
+    assert not obeyed(told)
+    assert "\\x1b]0;owned\\x07\\x1b[2J" in told
+    assert "\nerror forged" not in told
+
+
+def test_an_error_says_a_strangers_words_as_text_wherever_it_is_printed():
+    assert not obeyed(str(InvitationRefused(STEER)))
+    assert not obeyed(InvitationRefused(STEER).explain())
+
+
+def test_a_log_keeps_a_strangers_words_to_one_line_and_as_text():
+    for text in (
+        one_line(STEER),
+        OneLine("%(message)s").format(logging.LogRecord("p", logging.ERROR, __file__, 1, "%s", (STEER,), None)),
+    ):
+        assert not obeyed(text)
+        assert "\n" not in text
+    try:
+        raise ValueError(STEER)
+    except ValueError:
+        record = logging.LogRecord("p", logging.ERROR, __file__, 1, "died", (), sys.exc_info())
+    assert not obeyed(OneLine("%(message)s").format(record))
+
+
+async def test_the_keepers_log_keeps_a_strangers_words_to_one_line(monkeypatch, tmp_path, capsys):
+    class Away:
+        def __init__(self, home):
+            pass
+
+        async def open(self, seconds):
+            raise InvitationRefused(STEER)
+
+        async def close(self):
+            pass
+
+    async def stop(seconds):
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(keeper, "Sharing", Away)
+    monkeypatch.setattr(keeper.asyncio, "sleep", stop)
+    with pytest.raises(asyncio.CancelledError):
+        await keeper.keep(tmp_path)
+    told = capsys.readouterr().err
+    assert not obeyed(told)
+    assert told.count("\n") == 1

@@ -18,7 +18,7 @@ from propolis.cli.fleet import JSON
 from propolis.cli.rows import nodes_table
 from propolis.cli.show import console, emit, table
 from propolis.messages.jobs import NodeRow
-from propolis.protocols.link.link import LinkConfig
+from propolis.protocols.link.terms import LinkConfig
 from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet, Job, models
 from propolis.sdk.local import LocalFleet, varied

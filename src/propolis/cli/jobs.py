@@ -8,9 +8,10 @@ from rich.text import Text
 from propolis.cli.fleet import JSON, connected
 from propolis.cli.rows import adversaries, jobs_table, verdicts_table
 from propolis.cli.running import record
-from propolis.cli.show import clean, console, emit
+from propolis.cli.show import console, emit
 from propolis.messages.jobs import JobRow
 from propolis.owner.live import ENDED
+from propolis.terms.text import clean
 
 RECENT = 10
 

@@ -6,10 +6,11 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from propolis.cli.show import clean, console, table
+from propolis.cli.show import console, table
 from propolis.messages.jobs import JobRow, NodeRow, Verdict
 from propolis.terms.identity import short
 from propolis.terms.requirement import Adversary
+from propolis.terms.text import clean
 
 _WHO = {
     Adversary.NETWORK: "whoever is on the path, the orchestrator too",

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from propolis.cli import output, programs
 from propolis.cli.fleet import JSON, connected
-from propolis.cli.show import clean, console, emit, errors
+from propolis.cli.show import console, emit, errors
 from propolis.decisions.privacy import DEFAULT, KEYWORDS
 from propolis.owner.live import ENDED
 from propolis.runtime.ending import Exit
@@ -18,6 +18,7 @@ from propolis.sdk import Fleet, Job, tables
 from propolis.sdk.options import JobOptions
 from propolis.terms.errors import Overran
 from propolis.terms.job import MAX_TASK_BYTES, Kind
+from propolis.terms.text import clean
 
 INPUTS = f"INPUTS is a file: {tables.READ}, json or jsonl"
 _FILE = click.Path(path_type=Path)

@@ -13,15 +13,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
-_CONTROL |= {
-    code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029, 0x200E, 0x200F)
-}
-
-
-def clean(text: str) -> str:
-    """Return text that shows what it is: strangers name nodes and jobs, and a terminal obeys control characters."""
-    return text.translate(_CONTROL)
+from propolis.terms.text import clean
 
 
 class SafeConsole(Console):

@@ -26,13 +26,14 @@ Message = MembershipMessage | JobMessage
 Segment = bytes | memoryview
 
 Counter = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Epoch = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """What the link needs to know of a packet; `message` is None in a beat or a bare acknowledgement."""
 
     version: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
-    epoch: Counter  # the sender's incarnation towards this peer
+    epoch: Epoch  # the sender's incarnation towards this peer; never 0, which says "none" in `seen`
     seen: Counter  # the peer's incarnation as the sender knows it, 0 = none
     seq: Counter  # 1, 2, 3... within (epoch, seen); 0 = not sequenced
     ack: Counter  # the last seq taken from the peer, in order
@@ -69,16 +70,23 @@ def envelope_of(header: bytes | memoryview) -> Envelope:
 
 
 class FrameReader:
-    """Sans-IO: feed bytes as they come, take packets as they complete. Holds at most one frame beyond what it returns."""
+    """Sans-IO: feed bytes as they come, take packets as they complete. Holds at most one frame beyond what it returns.
 
-    def __init__(self) -> None:
+    A frame whose body is over `limit` (a stranger's is small) is passed over, and its body never held.
+    """
+
+    def __init__(self, limit: int = MAX_BODY) -> None:
+        self.limit = limit
+        self._passing = 0  # bytes still to come of a frame that is passed over
         self._buffer = bytearray()
         self._envelope: Envelope | None = None
         self._wanted = 4
 
     def feed(self, data: bytes) -> list[Packet]:
         """Return the packets completed by `data`. Raises MalformedMessage or VersionMismatch; then drop the reader."""
-        self._buffer += data
+        passed = min(self._passing, len(data))
+        self._passing -= passed
+        self._buffer += data[passed:] if passed else data
         packets: list[Packet] = []
         while len(self._buffer) >= self._wanted:
             packet = self._step()
@@ -103,6 +111,10 @@ class FrameReader:
         total = sum(envelope.sizes)
         if total == 0:
             return Packet(envelope, tuple(b"" for _ in envelope.sizes))
+        if total > self.limit:
+            self._passing = total - len(self._buffer[:total])
+            del self._buffer[:total]
+            return None
         self._envelope, self._wanted = envelope, total
         return None
 

@@ -4,6 +4,7 @@ None, bool, int (64 bit), float, str, bytes, lists, dicts with string keys, and 
 text. Tuples arrive as lists, numpy scalars as arrays of shape (). No object ever runs code when it is read: never pickle.
 """
 
+import itertools
 import math
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from propolis.terms.job import MAX_TASK_BYTES
 _ARRAY = 1
 _KINDS = frozenset("biufcSU")
 MAX_DIMENSIONS = 32
+MAX_EMPTY = 2**20  # lists that an empty array reads out as, at most: (2**40, 0) would be a million millions
 MAX_ERROR = 8 * 1024  # letters kept of a traceback
 PRINTED_KEPT = 64 * 1024  # letters kept of what a task prints
 MAX_PRINTED = PRINTED_KEPT + 256  # with the note that says it was cut
@@ -59,13 +61,17 @@ def array_from(dtype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> n
         kind = np.dtype(dtype)
     except TypeError as error:
         raise MalformedMessage(f"arrays of type {dtype!r} are not accepted") from error
-    if math.prod(shape) * kind.itemsize != len(raw):
+    count = math.prod(shape)
+    if count * kind.itemsize != len(raw):
         raise MalformedMessage("an array's size does not match its shape")
-    return (
-        np.frombuffer(raw, dtype=kind, count=math.prod(shape)).reshape(shape)
-        if kind.itemsize
-        else np.empty(shape, kind)
-    )
+    if count and not kind.itemsize:  # `<U0`: a few bytes could claim any number of places
+        raise MalformedMessage("an array whose places take no bytes holds nothing")
+    if math.prod(itertools.takewhile(bool, shape)) > max(count, MAX_EMPTY):
+        raise MalformedMessage("an empty array of a huge shape")
+    try:
+        return np.frombuffer(raw, dtype=kind, count=count).reshape(shape) if count else np.empty(shape, kind)
+    except (ValueError, MemoryError) as error:  # numpy's own bounds on shapes
+        raise MalformedMessage(f"an array of impossible shape: {error}") from error
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_hook)
@@ -84,7 +90,9 @@ def decode(data: bytes | bytearray | memoryview) -> Any:
     """Return the value in `data`; arrays are read-only views. Raises MalformedMessage."""
     try:
         return _decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError, TypeError, OverflowError, RecursionError) as error:
+    except (
+        msgspec.MsgspecError, UnicodeDecodeError, ValueError, TypeError, OverflowError, RecursionError, MemoryError,
+    ) as error:  # fmt: skip
         raise MalformedMessage(f"not a value: {error}") from error
 
 

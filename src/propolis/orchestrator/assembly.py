@@ -59,6 +59,7 @@ class Orchestrator:
         post = Post(wires, store, driver.post)
         service = BlobService(blobs, post.reach, lambda peer, blob: party.registrar.is_member(peer))
         post.serve_blobs(service.serve)
+        post.limit_bodies(party.office.body_limit)
         solver = GreedySolver()
         for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
             driver.on(kind, do)

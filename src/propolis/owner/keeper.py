@@ -17,6 +17,7 @@ from propolis.owner.control import Lock
 from propolis.owner.sharing import Sharing
 from propolis.runtime.signals import ends_on_signal
 from propolis.terms.errors import PropolisError
+from propolis.terms.text import one_line
 
 LOCK = "keeper.lock"
 LOOK_SECONDS = 1.0
@@ -27,7 +28,8 @@ END_SECONDS = 5.0
 
 def start(home: Path) -> None:
     """Start a keeper for an owner's folder; a second one ends at once."""
-    with (home / "keeper.log").open("ab") as log:
+    descriptor = os.open(home / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "propolis.owner.keeper", "--home", str(home)],
             stdin=subprocess.DEVNULL,
@@ -68,7 +70,7 @@ async def keep(home: Path) -> None:
             await sharing.open(CONNECT_SECONDS)
             quiet = 0 if await sharing.busy() else quiet + 1
         except PropolisError as error:
-            sys.stderr.write(f"{error.code}: {error}\n")
+            sys.stderr.write(one_line(f"{error.code}: {error}") + "\n")
         await asyncio.sleep(LOOK_SECONDS)
     await sharing.close()
 

@@ -1,5 +1,6 @@
 """What a session knows of jobs, and the session's own contract: one home, held by one process, used by many."""
 
+import time
 from typing import Protocol
 
 import msgspec
@@ -12,6 +13,8 @@ from propolis.terms.identity import JobId
 from propolis.terms.job import JobSpec, JobState, Kind
 
 ENDED = (JobState.DONE, JobState.FAILED, JobState.STOPPED, JobState.REFUSED)
+LAST_RESULTS_SECONDS = 30.0
+"""A failed job's results may still be on their way; without another one for this long, no more come."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +34,7 @@ class Live:
         self.outcomes: dict[int, tuple[TaskResult, values.Outcome | None]] = {}  # in the order of arrival
         self.progress: Progress | None = None
         self.refused: Refused | None = None
+        self._waited = (-1, 0.0)  # how many results were here when one last came after the job failed, and when
 
     @property
     def complete(self) -> bool:
@@ -42,12 +46,23 @@ class Live:
         """Whether the result is one array, as the input was."""
         return self.bare_array and self.spec.kind is Kind.INFERENCE
 
+    def _given_up(self) -> bool:
+        """Whether the fleet calls the job failed and the results it says it has are here, or stopped coming."""
+        told = self.progress
+        if told is None or told.state is not JobState.FAILED:
+            return False
+        if self._waited[0] != len(self.outcomes):
+            self._waited = (len(self.outcomes), time.monotonic())
+        return told.finished <= len(self.outcomes) or time.monotonic() - self._waited[1] > LAST_RESULTS_SECONDS
+
     def state(self) -> JobState:
         """Return where the job stands from its owner's view."""
+        if self.complete:  # what is here was opened here; no later word takes it away
+            return JobState.FAILED if any(outcome is None for _, outcome in self.outcomes.values()) else JobState.DONE
         if self.refused is not None:
             return JobState.REFUSED
-        if self.complete:
-            return JobState.FAILED if any(outcome is None for _, outcome in self.outcomes.values()) else JobState.DONE
+        if self._given_up():
+            return JobState.FAILED
         if self.progress is not None and self.progress.state not in (JobState.DONE, JobState.FAILED):
             return self.progress.state
         return JobState.RUNNING if self.progress is not None else JobState.PENDING

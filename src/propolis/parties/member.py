@@ -7,8 +7,8 @@ from propolis.messages.jobs import Expect
 from propolis.messages.membership import Invited, TurnedAway, Welcome
 from propolis.ports.world import Entropy
 from propolis.protocols import session
-from propolis.protocols.link.link import LinkConfig
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened
+from propolis.protocols.link.terms import LinkConfig
 from propolis.protocols.machine import (
     Action,
     ChannelClosed,

@@ -5,7 +5,7 @@ from propolis.messages.membership import Role
 from propolis.parties.member import MemberParty
 from propolis.ports.world import Entropy
 from propolis.protocols.jobs.worker import Worker
-from propolis.protocols.link.link import LinkConfig
+from propolis.protocols.link.terms import LinkConfig
 from propolis.protocols.membership.member import Member
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.contact import Contact

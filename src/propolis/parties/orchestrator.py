@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from propolis.decisions.guarantees import Known
+from propolis.messages.jobs import Answer, Ask
 from propolis.messages.membership import AskInvite, Invited, Join, Rejoin, Role
 from propolis.ports.store import Put
 from propolis.ports.world import Entropy
@@ -10,8 +11,8 @@ from propolis.protocols import session
 from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS
 from propolis.protocols.jobs.desk import DispatcherConfig
 from propolis.protocols.jobs.dispatcher import Dispatcher
-from propolis.protocols.link.link import LinkConfig
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened, Recovered, Suspected
+from propolis.protocols.link.terms import LinkConfig
 from propolis.protocols.machine import (
     Action,
     ChannelClosed,
@@ -29,6 +30,8 @@ from propolis.terms.time import Instant, earliest
 
 META = "meta"
 BOOT = b"boot"
+ANSWERS = (Answer, Invited)
+MAX_UNANSWERED = 8  # answers an owner may leave unacknowledged before it is asked in vain
 
 
 class OrchestratorParty:
@@ -43,7 +46,7 @@ class OrchestratorParty:
         link: LinkConfig | None = None,
         jobs: DispatcherConfig | None = None,
     ) -> None:
-        self.office = Office(entropy, link)
+        self.office = Office(entropy, link, trusting=False)
         self.registrar = Registrar(entropy)
         self.dispatcher = Dispatcher(entropy, boot, known, jobs)
         self._boot = boot
@@ -95,6 +98,8 @@ class OrchestratorParty:
         match notice:
             case Heard(message=Join() | Rejoin() as words):
                 return self._greet(notice.peer, words, now)
+            case Heard(message=Ask() | AskInvite()) if self.office.waiting(notice.peer, ANSWERS) >= MAX_UNANSWERED:
+                return []  # who takes no answers gets no more of them
             case Heard(message=AskInvite() as ask) if role is Role.OWNER:
                 return self._invite(notice.peer, ask, now)
             case Heard() if role is not None:
@@ -110,8 +115,9 @@ class OrchestratorParty:
                 return self._route(self.dispatcher.handle(session.NodeRecovered(notice.peer), now), now)
             case Lost() if role is not None:
                 del self._roles[notice.peer]
+                left = [] if self._stays_as_stranger(notice.peer, now) else self._drop(notice.peer)
                 event = session.NodeLost(notice.peer) if role is Role.NODE else session.OwnerLost(notice.peer)
-                return self._route(self.dispatcher.handle(event, now), now)
+                return left + self._route(self.dispatcher.handle(event, now), now)
             case _:
                 return []
 
@@ -128,6 +134,7 @@ class OrchestratorParty:
         if entered is None:
             return actions  # the answer leaves first; its silence afterwards is what hangs it up
         self._roles[peer] = entered.role
+        self.office.admit(peer)
         event: Event | None = session.OwnerEntered(peer)
         if entered.role is Role.NODE:
             event = session.NodeEntered(peer, entered.report, entered.addresses) if entered.report else None
@@ -143,6 +150,10 @@ class OrchestratorParty:
         reason = "" if token else "too many invitations are open"
         answer = Mail(peer, Invited(request=ask.request, token=token, reason=reason))
         return [Persist(writes), *self.office.post([answer], now)] if writes else self.office.post([answer], now)
+
+    def _stays_as_stranger(self, peer: NodeId, now: Instant) -> bool:
+        """A new incarnation on a channel that stands has to say who it is, in a stranger's time."""
+        return not self.office.knows(peer) or self.registrar.stranger(peer, now)
 
     def _drop(self, peer: NodeId) -> list[Action]:
         self.registrar.departed(peer)

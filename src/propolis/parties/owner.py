@@ -5,7 +5,7 @@ from propolis.messages.membership import AskInvite, Role
 from propolis.parties.member import MemberParty
 from propolis.ports.world import Entropy
 from propolis.protocols.jobs.submitter import Submitter
-from propolis.protocols.link.link import LinkConfig
+from propolis.protocols.link.terms import LinkConfig
 from propolis.protocols.machine import Action, Event, Mail
 from propolis.protocols.membership.member import Member
 from propolis.terms.contact import Contact

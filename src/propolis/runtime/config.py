@@ -5,13 +5,14 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from propolis.terms.contact import Contact
 from propolis.terms.errors import ConfigError
 from propolis.terms.requirement import Region
+from propolis.terms.text import clean, one_line
 
 
 class OneLine(logging.Formatter):
@@ -19,7 +20,11 @@ class OneLine(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name is logging's
         """Return the line."""
-        return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in super().formatMessage(record))
+        return one_line(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  the name is logging's
+        """Return the traceback; its lines are ours, what an error says in them may be a stranger's."""
+        return clean(super().formatException(ei))
 
 
 def log_to_stderr(level: str) -> None:

@@ -7,6 +7,7 @@ import sys
 from enum import IntEnum
 
 from propolis.terms import errors
+from propolis.terms.text import clean
 
 
 class Exit(IntEnum):
@@ -38,8 +39,5 @@ def code_for(error: errors.PropolisError) -> Exit:
 
 def say(error: errors.PropolisError) -> None:
     """Write `error CODE: what happened`, and the way out, to stderr."""
-    text = "".join(
-        letter if letter.isprintable() or letter == "\n" else f"\\x{ord(letter):02x}" for letter in error.explain()
-    )
-    sys.stderr.write(f"error {error.code}: {text}\n")
+    sys.stderr.write(f"error {error.code}: {clean(error.explain())}\n")
     sys.stderr.flush()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
-from propolis.messages.envelope import FrameReader, Packet, pack
+from propolis.messages.envelope import MAX_BODY, FrameReader, Packet, pack
 from propolis.ports.store import Store
 from propolis.ports.wire import DIAL_SECONDS, MAX_DATAGRAM, Channel, Wire
 from propolis.protocols.machine import (
@@ -49,6 +49,7 @@ class Post:
         self._store = store
         self._event = on_event
         self._on_blob: OnBlob | None = None
+        self._limit: Callable[[NodeId], int] = lambda _: MAX_BODY
         self._door = Door(self._settle, self._room, None)
         self._lines: dict[NodeId, Line] = {}
         self._dials: set[asyncio.Task[None]] = set()
@@ -59,6 +60,10 @@ class Post:
         """Hand peers' blob streams to this; before `start`. `visitors`: also of peers that come for nothing else."""
         self._on_blob = on_blob
         self._door = Door(self._settle, self._room, on_blob if visitors else None)
+
+    def limit_bodies(self, limit: Callable[[NodeId], int]) -> None:
+        """Ask this how large a body a peer's frame may have; larger ones are passed over, never held."""
+        self._limit = limit
 
     def start(self) -> None:
         """Begin to accept channels."""
@@ -226,6 +231,7 @@ class Post:
                 data = await stream.read(READ_BYTES)
                 if not data:
                     break
+                reader.limit = self._limit(peer)
                 for packet in reader.feed(data):
                     self._event(PacketArrived(peer, packet))
         except (MalformedMessage, VersionMismatch) as error:

@@ -86,7 +86,7 @@ class Job:
 
     def reason(self) -> str:
         """Return why it waits, failed or was refused."""
-        if self._live.refused is not None:
+        if self._live.refused is not None and not self._live.complete:
             return self._live.refused.reason
         told = self._live.progress.reason if self._live.progress is not None else ""
         return told or (self._fault() if self.state() == "failed" else "")
@@ -94,6 +94,8 @@ class Job:
     def _fault(self) -> str:
         """Return what the results themselves say of a failure: the orchestrator's word is not kept here."""
         failed = [item for item, outcome in self._live.outcomes.values() if outcome is None]
+        if not failed:
+            return f"the fleet gave it up; {self.finished} of {self.tasks} results are here"
         first = min(failed, key=lambda item: item.index)
         return f"{len(failed)} of {self.tasks} tasks failed; the first is task {first.index}: {first.code}"
 
@@ -136,7 +138,7 @@ class Job:
 
     def values(self) -> list[Any]:
         """Return what each task gave, in input order. Raises as `results` does."""
-        if self._live.refused is not None:
+        if self._live.refused is not None and not self._live.complete:
             raise RequirementUnmet(self._live.refused.reason)
         return [self._value(index) for index in range(self.tasks)]
 

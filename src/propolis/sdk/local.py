@@ -129,8 +129,9 @@ class LocalFleet:
     def _launch(
         self, words: list[str], name: str, more: Mapping[str, str] = MappingProxyType({})
     ) -> "subprocess.Popen[str]":
-        (self.home / "logs").mkdir(exist_ok=True)
-        with (self.home / "logs" / f"{name}.log").open("ab") as log:
+        (self.home / "logs").mkdir(exist_ok=True, mode=0o700)
+        descriptor = os.open(self.home / "logs" / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "ab") as log:
             self._said[name] = log.tell()
             return subprocess.Popen(
                 [sys.executable, "-m", *words],
@@ -198,7 +199,9 @@ class LocalFleet:
         pids = {name: process.pid for name, process in self.nodes.items()}
         if self.orchestrator is not None:
             pids["orchestrator"] = self.orchestrator.pid
-        (self.home / "pids.json").write_text(json.dumps(pids))
+        descriptor = os.open(self.home / "pids.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(pids, file)
 
 
 def _first_line(pipe: IO[str], seconds: float) -> str:

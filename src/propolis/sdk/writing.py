@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,25 +30,50 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_arrays(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write named arrays as npz, safetensors, or columns of a CSV. Raises DataError where the format cannot hold them."""
-    ready = {name: np.asarray(array) for name, array in arrays.items()}
+    ready = {name: _ready(name, array) for name, array in arrays.items()}
     with replacing(path) as beside:
         try:
             match path.suffix.lower():
                 case ".npz":
-                    np.savez(beside, allow_pickle=False, **ready)
+                    _npz(beside, ready)
                 case ".safetensors":
                     from safetensors.numpy import save_file
 
+                    for name, array in ready.items():
+                        if array.dtype.kind in "SU":
+                            raise ValueError(f"output {name!r:.100} is text")
                     save_file({name: np.ascontiguousarray(array) for name, array in ready.items()}, beside)
                 case ".csv":
                     _csv(beside, ready)
                 case other:
                     raise DataError(f"results are written as npz, safetensors or csv, not {other or 'without ending'}")
-        except (ValueError, TypeError, KeyError, SafetensorError) as error:
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError, SafetensorError) as error:
             raise DataError(f"{path.suffix} cannot hold these results: {error}", hint="npz holds every kind") from error
 
 
+def _ready(name: str, array: Any) -> Array:
+    try:
+        ready = np.asarray(array)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(f"output {name!r:.100} is no array: {error}"[:300], hint="rows of one length join") from error
+    if ready.dtype.hasobject:
+        raise DataError(f"output {name!r:.100} holds Python objects; only numbers, booleans and text are written")
+    return ready
+
+
+def _npz(path: Path, arrays: dict[str, Array]) -> None:
+    """Write what np.savez writes, whatever the names: there `file` and `allow_pickle` would be its own options."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in arrays.items():
+            if "\0" in name:
+                raise ValueError(f"output {name!r:.100}: a name in an archive has no zero byte")
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+
+
 def _csv(path: Path, arrays: dict[str, Array]) -> None:
+    if any(array.ndim == 0 for array in arrays.values()):
+        arrays = {name: np.atleast_1d(array) for name, array in arrays.items()}
     if len({array.shape[:1] for array in arrays.values()}) > 1:
         raise ValueError("outputs of different length")
     blocks = {name: array.reshape(len(array), -1) for name, array in arrays.items()}

@@ -21,7 +21,7 @@ from propolis.parties.owner import OwnerParty, owner_party
 from propolis.ports.executor import TaskInput, TaskOutput
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS, task_key
-from propolis.protocols.link.link import LinkConfig
+from propolis.protocols.link.terms import LinkConfig
 from propolis.protocols.machine import Action, WorkDone
 from propolis.protocols.membership.registrar import INVITES, MEMBERS
 from propolis.runtime.known import table_bytes

@@ -33,6 +33,8 @@ raised. Only `cli/` exits.
 
 from typing import ClassVar
 
+from propolis.terms.text import clean
+
 
 class PropolisError(Exception):
     """Root of the tree. `code` is stable; `hint` tells a person what to do next, a nearer one may be given."""
@@ -41,7 +43,7 @@ class PropolisError(Exception):
     hint: ClassVar[str] = ""
 
     def __init__(self, text: str = "", *, hint: str = "") -> None:
-        super().__init__(text)
+        super().__init__(clean(text))  # a reason may be a stranger's, and a traceback prints it as it is
         self.way_out = hint or self.hint
 
     def explain(self) -> str:

@@ -197,11 +197,14 @@ async def carries_datagrams(pair: Pair) -> None:
 async def a_wrong_key_is_refused(pair: Pair) -> None:
     """Who answers with another key than asked for is not talked to."""
     one, other, contact = await pair(None)
+    fourth, third, _ = await pair(None)  # a key that is neither side's: nobody refuses it as its own
+    assert third.identity not in (one.identity, other.identity)
     started = time.monotonic()
-    await _refused(one.dial(Contact(peer=one.identity, addresses=contact.addresses)))
+    await _refused(one.dial(Contact(peer=third.identity, addresses=contact.addresses)))
     assert time.monotonic() - started < DIAL_SECONDS + 0.5
-    await one.close()
-    await other.close()
+    await (await one.dial(contact)).close()  # the address was right all along
+    for wire in (one, other, third, fourth):
+        await wire.close()
 
 
 async def who_is_not_admitted_gets_nothing(pair: Pair) -> None:

@@ -76,7 +76,8 @@ class FileBlobs:
             if shutil.disk_usage(folder).free < self._reserve + len(data):
                 raise StoreFull(f"less than {self._reserve >> 20} MB would be left under {self._folder}")
             beside = folder / f".{name}.{os.getpid()}"
-            beside.write_bytes(data)
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                file.write(data)
             beside.rename(folder / name)
         except OSError as error:
             raise StoreFull(f"{self._folder}: {error}") from error

@@ -44,6 +44,7 @@ class ProcessGuest:
         self._owed: deque[tuple[int, int]] = deque()  # (index, attempt) in the order they were queued
         self._ending: asyncio.Future[None] | None = None
         self._moved = time.monotonic()
+        self._granted = False
 
     @classmethod
     async def begin(cls, pipes: GuestPipes, pid: int, order: GuestOrder, end: End) -> "ProcessGuest":
@@ -74,6 +75,7 @@ class ProcessGuest:
 
     async def grant(self, sealed: bytes) -> None:
         """Hand over the sealed grant."""
+        self._granted = True  # from here on the guest can open what is sealed: its words stay on this machine
         async with self._alive_or_ended():
             self._pipes.write(frames.frame(frames.Tag.GRANT, sealed))
             await self._expect(frames.Tag.GRANTED, BOOT_SECONDS)
@@ -165,7 +167,7 @@ class ProcessGuest:
             raise Overran(f"the guest did not answer within {seconds:g} s") from None
         except Crashed as error:
             await asyncio.sleep(0.02)  # let its last words arrive
-            said = self._pipes.stderr().strip().splitlines()
+            said = [] if self._granted else self._pipes.stderr().strip().splitlines()
             raise Crashed(f"{error}{': ' + said[-1] if said else ''}"[:500]) from error
         if tag is frames.Tag.BROKEN:
             broken: frames.Broken = codec.decode(payload, frames.Broken)

@@ -12,26 +12,11 @@ from collections import deque
 import msgspec
 
 from propolis.messages.envelope import VERSION, Envelope, Message, Packet, Segment
+from propolis.protocols.link.early import Early
+from propolis.protocols.link.terms import LinkConfig, Verdict
 from propolis.protocols.machine import BodyPart, FromStore, Transmit
 from propolis.terms.identity import NodeId
 from propolis.terms.time import NEVER, Instant
-
-MAX_MISSING = 32
-
-
-class LinkConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds and times of a link, in seconds, packets and bytes."""
-
-    beat: float = 1.0
-    suspect: float = 3.0
-    dead: float = 5.0
-    ack_delay: float = 0.2
-    gap_delay: float = 0.02
-    resend: float = 8.0
-    window_packets: int = 256
-    window_bytes: int = 24 * 1024 * 1024
-    ack_packets: int = 16
-    resend_again: float = 0.3
 
 
 class Unsent(msgspec.Struct, frozen=True):
@@ -39,6 +24,14 @@ class Unsent(msgspec.Struct, frozen=True):
 
     message: Message
     parts: tuple[BodyPart, ...]
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What a packet's header meant. `reset` = the peer is a new incarnation; `opened` = the session just became mutual."""
+
+    reset: bool = False
+    opened: bool = False
+    unsent: tuple[Unsent, ...] = ()
 
 
 class _Item(msgspec.Struct):
@@ -54,6 +47,10 @@ def size_of(part: BodyPart) -> int:
     return part.size if isinstance(part, FromStore) else len(part)
 
 
+def _memory_of(parts: tuple[BodyPart, ...]) -> int:
+    return sum(len(part) for part in parts if not isinstance(part, FromStore))
+
+
 class Link:
     """State of one link. Callers: protocols/link/office.py only."""
 
@@ -61,8 +58,9 @@ class Link:
         "_ack_due",
         "_config",
         "_cursor",
+        "_early",
         "_flight_bytes",
-        "_held",
+        "_memory",
         "_next_beat",
         "_next_seq",
         "_outbox",
@@ -77,10 +75,14 @@ class Link:
         "peer",
         "seen",
         "suspected",
+        "trusted",
+        "trusting",
     )  # fmt: skip
 
-    def __init__(self, peer: NodeId, epoch: int, now: Instant, config: LinkConfig) -> None:
+    def __init__(self, peer: NodeId, epoch: int, now: Instant, config: LinkConfig, *, trusting: bool = True) -> None:
+        """`trusting`: whoever comes is let in; otherwise each session waits for `trusted` to be set (rule 9)."""
         self.peer = peer
+        self.trusting = trusting
         self._config = config
         self.epoch = epoch
         self.seen = 0
@@ -100,7 +102,9 @@ class Link:
         self._flight_bytes = 0
         self._next_seq = 1
         self._taken = 0
-        self._held: dict[int, Packet] = {}  # came out of order, waiting for what is missing
+        self._memory = 0  # bytes the outbox holds itself
+        self._early = Early(self._config)
+        self.trusted = self.trusting  # a session's: a new incarnation has to be let in anew
         self._owed = 0  # messages taken and not yet acknowledged
         self._ack_due = NEVER
 
@@ -118,9 +122,21 @@ class Link:
         self.attached = False
         self._next_beat = NEVER
 
+    @property
+    def overfull(self) -> bool:
+        """Whether more waits than the bounds allow: such a session is over at the next tick (rule 8)."""
+        return len(self._outbox) > self._config.outbox_packets or self._memory > self._config.outbox_bytes
+
+    def waiting(self, kinds: tuple[type[msgspec.Struct], ...]) -> int:
+        """Return how many messages of these kinds the peer has not acknowledged."""
+        return sum(isinstance(item.message, kinds) for item in self._outbox)
+
     def send(self, message: Message, parts: tuple[BodyPart, ...]) -> None:
         """Queue one message of the open session; call `flush` when the step ends."""
+        if self.overfull:
+            return  # the session is over, its caller resynchronises
         self._outbox.append(_Item(self._next_seq, message, parts, sum(map(size_of, parts))))
+        self._memory += _memory_of(parts)
         self._next_seq += 1
 
     def renew(self, epoch: int) -> list[Unsent]:
@@ -129,6 +145,14 @@ class Link:
         unsent = [Unsent(item.message, item.parts) for item in self._outbox]
         self._reset_numbers()
         return unsent
+
+    def check(self) -> None:
+        """Assert the bounds."""
+        assert not self.mutual or self.seen, "an open session knows the peer's incarnation"
+        assert self.trusted or not len(self._early), "nothing of a stranger waits"
+        self._early.check()
+        assert self._memory == sum(_memory_of(item.parts) for item in self._outbox)
+        assert len(self._outbox) <= self._config.outbox_packets + 1
 
     def flush(self, now: Instant) -> list[Transmit]:
         """Put queued messages in flight, as far as the window allows."""
@@ -146,51 +170,42 @@ class Link:
 
     # -- what arrives
 
-    def accept(self, packet: Packet, now: Instant) -> tuple[str, list[Unsent]]:
-        """Take a packet's header. Returns what became of it, and what a dying session leaves unsent.
-
-        "reset": the peer is a new incarnation; "open": the session just became mutual; "": nothing new. After "open" or
-        "" ask `take` whether the message is to be delivered.
-        """
+    def accept(self, packet: Packet, now: Instant) -> Accepted:
+        """Take a packet's header; then ask `take` for what is to be delivered."""
         envelope = packet.envelope
+        if not envelope.epoch:
+            return Accepted()  # nobody's incarnation: 0 stands for "not yet known"
         self.heard, self.suspected = now, False
         if envelope.epoch != self.seen:  # rule 2: a new incarnation of the peer
-            unsent = [Unsent(item.message, item.parts) for item in self._outbox]
+            unsent = tuple(Unsent(item.message, item.parts) for item in self._outbox)
             self._reset_numbers()
-            self.seen, self.mutual = envelope.epoch, False
+            self.seen, self.mutual = envelope.epoch, envelope.seen == self.epoch
             self._ack_due = now  # answer at once, so that the peer learns our incarnation
-            if envelope.seen == self.epoch:
-                self.mutual = True
-                return "reset+open", unsent
-            return "reset", unsent
+            return Accepted(reset=True, opened=self.mutual, unsent=unsent)
         if envelope.seen != self.epoch:  # rule 3: the peer does not know us yet
             self._ack_due = now
-            return "", []
+            return Accepted()
         self._acknowledged(envelope.ack, now)
         self._wanted = envelope.missing
-        if not self.mutual:
-            self.mutual = True
-            return "open", []
-        return "", []
+        opened, self.mutual = not self.mutual, True
+        return Accepted(opened=opened)
 
     def take(self, packet: Packet, now: Instant) -> list[Packet]:
         """Return the packets that are next in order, this one and those it was waiting for (rule 1)."""
         envelope = packet.envelope
-        if envelope.seq == 0 or envelope.seen != self.epoch or envelope.epoch != self.seen:
+        if not self.mutual or envelope.seq == 0 or envelope.seen != self.epoch or envelope.epoch != self.seen:
             return []
+        if not self.trusted and (envelope.seq != 1 or sum(envelope.sizes) > self._config.stranger_bytes):
+            return []  # rule 9
         if envelope.seq <= self._taken:
             self._ack_due = now  # our acknowledgement was lost
             return []
         if envelope.seq != self._taken + 1:
-            if len(self._held) < self._config.window_packets:
-                self._held[envelope.seq] = packet
+            self._early.keep(packet, self._taken)
             self._ack_due = min(self._ack_due, Instant(now + self._config.gap_delay))
             return []
-        ready = [packet]
-        self._taken += 1
-        while self._taken + 1 in self._held:
-            self._taken += 1
-            ready.append(self._held.pop(self._taken))
+        ready = [packet, *self._early.after(envelope.seq)]
+        self._taken += len(ready)
         self._owed += len(ready)
         delay = 0.0 if self._owed >= self._config.ack_packets else self._config.ack_delay
         self._ack_due = min(self._ack_due, Instant(now + delay))
@@ -208,16 +223,10 @@ class Link:
                 packets.append(self._transmit(now, item.seq, item.message, item.parts))
         return packets
 
-    def _missing(self) -> tuple[int, ...]:
-        if not self._held:
-            return ()
-        highest = max(self._held)
-        lacking = (seq for seq in range(self._taken + 1, highest) if seq not in self._held)
-        return tuple(itertools.islice(lacking, MAX_MISSING))
-
     def _acknowledged(self, ack: int, now: Instant) -> None:
         while self._outbox and self._outbox[0].seq <= ack:
             item = self._outbox.popleft()
+            self._memory -= _memory_of(item.parts)
             if self._cursor > 0:
                 self._cursor -= 1
                 self._flight_bytes -= item.size
@@ -227,7 +236,7 @@ class Link:
 
     def deadline(self) -> Instant:
         """Return when `tick` is wanted."""
-        due = min(self._next_beat, self._ack_due)
+        due = self.heard if self.overfull else min(self._next_beat, self._ack_due)
         if self._cursor and self.attached:
             due = min(due, Instant(self._progress + self._config.resend))
         if self.mutual or self.attached:
@@ -235,13 +244,13 @@ class Link:
             due = min(due, Instant(self.heard + limit))
         return due
 
-    def tick(self, now: Instant) -> tuple[str, list[Transmit]]:
-        """Do what is due. Returns "suspect" or "dead" when that was concluded, and packets to send."""
-        if (self.mutual or self.attached) and now >= self.heard + self._config.dead:
-            return "dead", []
-        verdict = ""
+    def tick(self, now: Instant) -> tuple[Verdict, list[Transmit]]:
+        """Do what is due. Returns what was concluded, and packets to send."""
+        if self.overfull or ((self.mutual or self.attached) and now >= self.heard + self._config.dead):
+            return Verdict.DEAD, []
+        verdict = Verdict.NOTHING
         if self.mutual and not self.suspected and now >= self.heard + self._config.suspect:
-            self.suspected, verdict = True, "suspect"
+            self.suspected, verdict = True, Verdict.SUSPECT
         if not self.attached:
             self._ack_due = NEVER
             return verdict, []
@@ -275,7 +284,7 @@ class Link:
             seen=self.seen,
             seq=seq,
             ack=self._taken,
-            missing=self._missing(),
+            missing=self._early.missing(self._taken),
             message=message,
             sizes=tuple(map(size_of, parts)),
         )

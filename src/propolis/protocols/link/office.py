@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from propolis.messages.envelope import Message, Segment
+from propolis.messages.envelope import MAX_BODY, Message, Segment
 from propolis.ports.world import Entropy
-from propolis.protocols.link.link import Link, LinkConfig, Unsent
+from propolis.protocols.link.link import Accepted, Link, Unsent
+from propolis.protocols.link.terms import LinkConfig, Verdict
 from propolis.protocols.machine import (
     Action,
     ChannelClosed,
@@ -63,7 +64,11 @@ Step = tuple[list[Action], list[Notice]]
 class Office:
     """The links of one party."""
 
-    def __init__(self, entropy: Entropy, config: LinkConfig | None = None, max_peers: int = 100_000) -> None:
+    def __init__(
+        self, entropy: Entropy, config: LinkConfig | None = None, max_peers: int = 100_000, *, trusting: bool = True
+    ) -> None:
+        """`trusting`: every peer is listened to; otherwise a session's first words alone, until `admit` (rule 9)."""
+        self._trusting = trusting
         self._entropy = entropy
         self._config = config or LinkConfig()
         self._max_peers = max_peers
@@ -83,6 +88,30 @@ class Office:
         """Return whether the peer has been silent for the suspicion time."""
         link = self._links.get(peer)
         return link is not None and link.suspected
+
+    def knows(self, peer: NodeId) -> bool:
+        """Return whether there is a link to the peer at all, its session open or not."""
+        return peer in self._links
+
+    def trusts(self, peer: NodeId) -> bool:
+        """Return whether the peer was let in, in this session."""
+        link = self._links.get(peer)
+        return link is not None and link.trusted
+
+    def body_limit(self, peer: NodeId) -> int:
+        """Return how large a body of the peer's is listened to."""
+        return MAX_BODY if self.trusts(peer) else self._config.stranger_bytes
+
+    def admit(self, peer: NodeId) -> None:
+        """Listen to the peer for as long as this session lasts."""
+        link = self._links.get(peer)
+        if link is not None:
+            link.trusted = True
+
+    def waiting(self, peer: NodeId, kinds: tuple[type[msgspec.Struct], ...]) -> int:
+        """Return how many messages of these kinds the peer has not acknowledged."""
+        link = self._links.get(peer)
+        return link.waiting(kinds) if link is not None else 0
 
     def handle(self, event: Event, now: Instant) -> Step:
         """Take a carrier event or TimePassed."""
@@ -133,7 +162,7 @@ class Office:
         assert set(self._armed) <= set(self._links)
         for peer, link in self._links.items():
             assert link.peer == peer
-            assert not link.mutual or link.seen, "an open session knows the peer's incarnation"
+            link.check()
             due = link.deadline()
             assert due == NEVER or self._armed.get(peer, NEVER) <= due, "a link would sleep through its deadline"
 
@@ -144,7 +173,7 @@ class Office:
         if link is None:
             if len(self._links) >= self._max_peers:
                 return [HangUp(peer)], []
-            link = self._links[peer] = Link(peer, self._epoch(), now, self._config)
+            link = self._links[peer] = Link(peer, self._epoch(), now, self._config, trusting=self._trusting)
         actions: list[Action] = list(link.attach(now))
         self._arm(link)
         return actions, []
@@ -154,25 +183,25 @@ class Office:
         if link is None:
             return [], []
         link.detach()
-        if not link.mutual:
-            del self._links[peer]
-            self._armed.pop(peer, None)
-        else:
+        if link.mutual and link.trusted:
             self._arm(link)
-        return [], []
+            return [], []
+        del self._links[peer]  # a stranger's session goes with its channel
+        self._armed.pop(peer, None)
+        return [], [Lost(peer, ())] if link.mutual else []
 
     def _arrived(self, event: PacketArrived, now: Instant) -> Step:
         link = self._links.get(event.peer)
         if link is None:
             return [], []
         was_open, was_suspected = link.mutual, link.suspected
-        change, unsent = link.accept(event.packet, now)
+        change: Accepted = link.accept(event.packet, now)
         notices: list[Notice] = []
-        if change.startswith("reset") and was_open:
-            notices.append(Lost(event.peer, tuple(unsent)))
-        elif was_open and was_suspected:
+        if change.reset and was_open:
+            notices.append(Lost(event.peer, change.unsent))
+        elif was_suspected and was_open and not link.suspected:
             notices.append(Recovered(event.peer))
-        if change.endswith("open"):
+        if change.opened:
             notices.append(Opened(event.peer))
         ready = [(packet.envelope.message, packet.body) for packet in link.take(event.packet, now)]
         notices += [Heard(event.peer, message, body) for message, body in ready if message is not None]
@@ -190,11 +219,11 @@ class Office:
                 del self._armed[peer]
                 due.append(self._links[peer])
         for link in due:
-            verdict, packets = link.tick(now) if link.deadline() <= now else ("", [])
+            verdict, packets = link.tick(now) if link.deadline() <= now else (Verdict.NOTHING, [])
             actions += packets
-            if verdict == "suspect":
+            if verdict is Verdict.SUSPECT:
                 notices.append(Suspected(link.peer))
-            if verdict == "dead":
+            if verdict is Verdict.DEAD:
                 actions += self._bury(link, notices)
             else:
                 self._arm(link)

@@ -13,6 +13,7 @@ from propolis.protocols.machine import Action, Dial
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.contact import Contact
 from propolis.terms.identity import NodeId
+from propolis.terms.text import one_line
 from propolis.terms.time import Instant
 
 FIRST_PAUSE = 0.2
@@ -102,7 +103,7 @@ class Member:
         self._due = None
         if isinstance(words, TurnedAway):
             self.state = State.BARRED
-            return Barred(words.code, words.reason)
+            return Barred(one_line(words.code), one_line(words.reason))
         first, self._token = bool(self._token), b""
         self.state, self._pause, self._in_session = State.INSIDE, FIRST_PAUSE, True
         return Inside(first, words.observed)

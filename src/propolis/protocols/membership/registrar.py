@@ -15,7 +15,7 @@ from propolis.ports.world import Entropy
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.errors import InvitationRefused
 from propolis.terms.identity import NodeId
-from propolis.terms.time import Instant
+from propolis.terms.time import NEVER, Instant
 
 MEMBERS = "members"
 INVITES = "invites"
@@ -69,6 +69,7 @@ class Registrar:
         self._members: dict[NodeId, Membership] = {}
         self._invites: dict[bytes, Invite] = {}
         self._strangers: dict[NodeId, Instant] = {}
+        self._gone: dict[NodeId, Instant] = {}  # strangers that left in time; coming back does not renew it
 
     def restore(self, table: str, key: bytes, value: bytes) -> None:
         """Take one stored row."""
@@ -101,15 +102,21 @@ class Registrar:
         """Note a channel that has not said who it is. Returns False when there are too many: hang up."""
         if peer not in self._strangers and len(self._strangers) >= MAX_STRANGERS and peer not in self._members:
             return False
-        self._strangers[peer] = Instant(now + STRANGER_SECONDS)
+        until = min(self._strangers.get(peer, NEVER), self._gone.pop(peer, NEVER))
+        self._strangers[peer] = until if now < until < NEVER else Instant(now + STRANGER_SECONDS)
         return True
 
     def departed(self, peer: NodeId) -> None:
         """The channel or session is over."""
-        self._strangers.pop(peer, None)
+        until = self._strangers.pop(peer, None)
+        if until is not None:
+            self._gone[peer] = until
+        if len(self._gone) > MAX_STRANGERS:
+            del self._gone[next(iter(self._gone))]
 
     def overdue(self, now: Instant) -> list[NodeId]:
-        """Return and drop strangers that said nothing in time."""
+        """Return and drop strangers that said nothing in time, counted from when they were first met."""
+        self._gone = {peer: until for peer, until in self._gone.items() if until > now}
         late = [peer for peer, until in self._strangers.items() if until <= now]
         for peer in late:
             del self._strangers[peer]
@@ -117,7 +124,7 @@ class Registrar:
 
     def deadline(self) -> Instant | None:
         """Return when the next stranger is overdue."""
-        return min(self._strangers.values(), default=None)
+        return min((*self._strangers.values(), *self._gone.values()), default=None)
 
     # -- first words
 
@@ -148,6 +155,7 @@ class Registrar:
         self, peer: NodeId, member: Membership, words: Join | Rejoin, observed: str, writes: tuple[Write, ...]
     ) -> Greeting:
         self._strangers.pop(peer, None)
+        self._gone.pop(peer, None)
         entered = Entered(peer, member.role, words.report, words.addresses)
         return Greeting(Welcome(role=member.role, observed=observed), writes, entered)
 
@@ -155,3 +163,4 @@ class Registrar:
         """Assert the bounds."""
         assert len(self._invites) <= MAX_OPEN_INVITES
         assert len(self._strangers) <= MAX_STRANGERS + len(self._members)
+        assert len(self._gone) <= MAX_STRANGERS

@@ -1,0 +1,17 @@
+"""Text that shows what it is. Strangers name nodes and jobs and give reasons, and a terminal obeys control characters."""
+
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_CONTROL |= {
+    code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029, 0x200E, 0x200F)
+}
+_LINE = _CONTROL | {ord("\n"): "\\x0a", ord("\t"): "\\x09"}
+
+
+def clean(text: str) -> str:
+    """Return the text with control characters shown instead of obeyed; lines and tabs stay."""
+    return text.translate(_CONTROL)
+
+
+def one_line(text: str) -> str:
+    """Return the text as one line of a log: what a stranger said cannot begin another one."""
+    return text.translate(_LINE)
