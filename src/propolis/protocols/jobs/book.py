@@ -1,7 +1,7 @@
 """The dispatcher's records: jobs, guests and nodes, with what is kept of each in the store."""
 
 from array import array
-from collections import deque
+from collections import Counter, deque
 from enum import StrEnum
 
 import msgspec
@@ -49,9 +49,12 @@ class Phase(StrEnum):
 class Guest:
     """One guest as the dispatcher sees it."""
 
-    __slots__ = ("id", "job", "node", "outstanding", "pace", "phase", "receipt", "signature")
+    __slots__ = (
+        "armed", "born", "due", "ended", "heard", "id", "job", "node", "outstanding", "pace", "phase", "receipt",
+        "retiring", "signature",
+    )  # fmt: skip
 
-    def __init__(self, guest: GuestId, job: JobId, node: NodeId) -> None:
+    def __init__(self, guest: GuestId, job: JobId, node: NodeId, now: Instant) -> None:
         self.id = guest
         self.job = job
         self.node = node
@@ -60,6 +63,12 @@ class Guest:
         self.pace = 0.0  # milliseconds per task, smoothed; 0 = unknown
         self.receipt = b""
         self.signature = b""
+        self.born = now
+        self.heard = now  # its last result, or the first batch after it had nothing to do
+        self.ended = 0  # results accepted
+        self.due: Instant | None = None  # its node must have said something by then
+        self.armed: Instant | None = None  # the alarm that stands for it
+        self.retiring = False  # gets nothing new, and leaves when it has nothing left to do
 
 
 class Node:
@@ -84,11 +93,12 @@ class Node:
 
 
 class Strike(msgspec.Struct):
-    """Guests of one job that failed to start on one node: how many, why, and until when it rests."""
+    """Guests of one job that did not serve on one node: how many, why, until when it rests, and when the last was."""
 
     count: int
     reason: str
     until: Instant
+    at: Instant
 
 
 class Job:
@@ -118,6 +128,13 @@ class Job:
         self.barred: dict[NodeId, str] = {}
         self.events: deque[str] = deque(maxlen=MAX_EVENTS)
         self.progress_due: Instant | None = None
+        self.tail_due: Instant | None = None  # idle guests look then for tasks that run far too long
+        self.typical = 0.0  # seconds per task as seen from here, smoothed; 0 = unknown
+        self.doubled: set[int] = set()  # run in a second guest as well
+        self.served: set[NodeId] = set()  # nodes a result was accepted of
+        self.holds: Counter[NodeId] = Counter()  # guests per node
+        self.ungranted = 0  # guests in a row its owner said nothing about
+        self.rests_until = Instant(float("-inf"))
 
     @property
     def id(self) -> JobId:

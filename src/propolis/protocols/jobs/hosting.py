@@ -4,8 +4,8 @@ from propolis.crypto.identity import SIGNATURE_BYTES
 from propolis.decisions import admission
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Segment
-from propolis.protocols.jobs import feeding, intake, ledger
-from propolis.protocols.jobs.book import Guest, Job, Node, Phase, Strike
+from propolis.protocols.jobs import faults, feeding, intake, ledger
+from propolis.protocols.jobs.book import Guest, Job, Node, Phase
 from propolis.protocols.jobs.desk import Desk
 from propolis.terms.errors import Overran
 from propolis.terms.identity import AttemptId, BlobId, GuestId, JobId, NodeId
@@ -20,8 +20,6 @@ def entered(desk: Desk, node: Node, now: Instant) -> None:
     if node.id in desk.nodes:
         lost(desk, node.id, now)
     desk.nodes[node.id] = node
-    for job in desk.jobs.values():
-        job.strikes.pop(node.id, None)
     desk.dirty = True
 
 
@@ -97,6 +95,7 @@ def _adopt(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> None:
         if index < job.spec.tasks and index not in job.finished:
             guest.outstanding[AttemptId(attempt)] = index
             job.running.setdefault(index, AttemptId(attempt))
+    desk.watch(guest)
     if guest.phase is Phase.OFFERED:
         intake.want_grant(desk, job, guest)
     desk.feed_all(job)
@@ -111,11 +110,12 @@ def moved(desk: Desk, peer: NodeId, message: say.GuestReady | say.GuestServing |
     match message:
         case say.GuestReady() if guest.phase is Phase.STARTING:
             guest.phase, guest.receipt, guest.signature = Phase.OFFERED, message.receipt, message.signature
+            desk.watch(guest)
             intake.want_grant(desk, job, guest)
         case say.GuestServing() if guest.phase is Phase.GRANTED:
             guest.phase = Phase.SERVING
             job.serving += 1
-            job.strikes.pop(guest.node, None)
+            desk.watch(guest)
             desk.note(job, now, f"guest {guest.id[:4].hex()} serves on {desk.nodes[peer].report.name}")
             desk.feed_one(guest)
             ledger.progress(desk, job, now)
@@ -130,20 +130,10 @@ def _gone(desk: Desk, job: Job, guest: Guest, message: say.GuestGone, now: Insta
     went = f"; {len(guest.outstanding)} tasks go elsewhere" if guest.outstanding else ""
     desk.note(job, now, f"guest {guest.id[:4].hex()} on {name} ended: {message.code} {message.reason[:500]}{went}")
     if guest.phase is not Phase.SERVING:
-        _strike(desk, job, guest.node, f"{message.code}: {message.reason}"[:300], now)
+        faults.strike(desk, job, guest, f"{message.code}: {message.reason}"[:300], now)
     elif message.code in TASK_FAULTS and message.culprit is not None:
         _blame(desk, job, guest, AttemptId(message.culprit), message, now)
     desk.drop(guest)
-
-
-def _strike(desk: Desk, job: Job, node: NodeId, reason: str, now: Instant) -> None:
-    """A guest did not come to serve: let the node rest for this job, longer each time, then bar it."""
-    strike = job.strikes.setdefault(node, Strike(0, reason, now))
-    strike.count, strike.reason = strike.count + 1, reason
-    strike.until = Instant(now + desk.config.strike_rest * 2.0**strike.count)
-    if strike.count >= desk.config.max_strikes:
-        job.barred[node] = f"{strike.count} guests in a row did not start: {reason}"
-    desk.retry(strike.until)
 
 
 def _blame(desk: Desk, job: Job, guest: Guest, attempt: AttemptId, message: say.GuestGone, now: Instant) -> None:
@@ -178,5 +168,17 @@ def tasks_ended(desk: Desk, peer: NodeId, message: say.TasksEnded, body: tuple[S
         job.fault = f"{code}: a result is over {MAX_TASK_BYTES >> 20} MiB" if code else job.fault
         item = say.TaskResult(index=index, attempt=attempt, guest=guest.id, node=peer, code=code)
         ended.append((item, b"" if code else sealed))
+    if ended:
+        _progressed(desk, job, guest, len(ended), now)
     ledger.finish(desk, job, ended, now)
     desk.feed_one(guest)
+
+
+def _progressed(desk: Desk, job: Job, guest: Guest, count: int, now: Instant) -> None:
+    """A guest did what it was asked: the next result is waited for, and its node has earned its share of the job."""
+    job.typical = feeding.smoothed(job.typical, (now - guest.heard) / count)
+    guest.ended, guest.heard = guest.ended + count, now
+    desk.watch(guest)
+    if guest.node not in job.served:
+        job.served.add(guest.node)
+        desk.dirty = True

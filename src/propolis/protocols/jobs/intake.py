@@ -130,7 +130,8 @@ def granted(desk: Desk, peer: NodeId, message: say.Grant | say.Denied, now: Inst
         desk.note(job, now, f"key denied to {guest.node[:4].hex()}: {message.reason}")
         desk.leaving[guest.id] = None
         return
-    guest.phase = Phase.GRANTED
+    guest.phase, job.ungranted = Phase.GRANTED, 0
+    desk.watch(guest)
     desk.say(guest.node, message)
 
 

@@ -8,7 +8,7 @@ from propolis.messages.envelope import Segment
 from propolis.ports.store import DropPrefix, Put, Write
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.book import INPUTS, JOBS, OUTPUTS, RESULTS, Job, KeptResult, task_key
-from propolis.protocols.jobs.desk import Desk
+from propolis.protocols.jobs.desk import Alarm, Desk
 from propolis.protocols.machine import BodyPart
 from propolis.terms.job import JobState
 from propolis.terms.time import Instant
@@ -23,6 +23,7 @@ def finish(desk: Desk, job: Job, ended: Iterable[tuple[say.TaskResult, Segment]]
             continue
         job.running.pop(item.index, None)
         job.blamed.pop(item.index, None)
+        job.doubled.discard(item.index)
         job.failed += bool(item.code)
         kept = KeptResult(item=item, size=len(sealed))
         job.untaken[item.index] = kept
@@ -87,6 +88,7 @@ def progress(desk: Desk, job: Job, now: Instant, *, at_once: bool = False) -> No
     if not at_once:
         if job.progress_due is None:
             job.progress_due = Instant(now + desk.config.progress_every)
+            desk.alarm(job.progress_due, Alarm.PROGRESS, job.id)
         return
     job.progress_due = None
     if job.owner in desk.owners:
