@@ -101,6 +101,18 @@ class Strike(msgspec.Struct):
     at: Instant
 
 
+class Blame(msgspec.Struct):
+    """A task that guests died at runs alone. `nodes` = those it died on, with how often alone there."""
+
+    nodes: dict[NodeId, int] = msgspec.field(default_factory=dict)
+    rests_until: Instant = Instant(float("-inf"))  # on the nodes it died on
+
+    @property
+    def alone(self) -> set[NodeId]:
+        """Nodes it died on when run alone."""
+        return {node for node, count in self.nodes.items() if count}
+
+
 class Job:
     """One job as the dispatcher sees it."""
 
@@ -122,7 +134,10 @@ class Job:
         self.fault = ""  # what the last failed task died of
         self.guests: set[GuestId] = set()
         self.serving = 0  # how many of them serve
-        self.blamed: dict[int, int] = {}  # index -> faults when run alone; presence = run it alone
+        self.blamed: dict[int, Blame] = {}  # presence = run it alone
+        self.refuted: Counter[NodeId] = Counter()  # weight of faults that did not happen elsewhere
+        self.oversized: dict[int, NodeId] = {}  # who first sent a result over the limit
+        self.input_bytes = 0
         self.lost: set[int] = set()  # were with a guest that ended; told when they run again
         self.strikes: dict[NodeId, Strike] = {}
         self.barred: dict[NodeId, str] = {}

@@ -6,6 +6,7 @@ with both once per event.
 """
 
 import heapq
+from collections import Counter
 from enum import IntEnum
 
 import msgspec
@@ -31,6 +32,7 @@ class Alarm(IntEnum):
     GUEST = 1
     PROGRESS = 2
     TAIL = 3
+    FEED = 4
 
 
 class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +40,11 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     max_jobs_per_owner: int = 1000
     max_tasks_per_owner: int = 4_000_000
+    max_input_bytes_per_owner: int = 64 << 30
+    max_output_bytes_per_owner: int = 64 << 30  # results its client did not take yet
+    max_program_bytes_per_owner: int = 32 << 30
     max_faults: int = 3
+    max_refuted: int = 6  # tasks that ended on a node and ran elsewhere; three where it ran them alone
     boot_grace: float = 2.0
     progress_every: float = 0.25
     batch_bytes: int = 4 * 1024 * 1024
@@ -78,6 +84,8 @@ class Desk:
         self.disk_full = False
         self.now = Instant(0.0)  # of the event at hand
         self.alarms: list[tuple[Instant, int, Alarm, bytes]] = []
+        self.inputs: Counter[NodeId] = Counter()  # bytes kept per owner
+        self.outputs: Counter[NodeId] = Counter()
         self.plans: set[Instant] = set()
         self.opened: dict[NodeId, Instant] = {}  # owner -> when it last got a guest
         self.planned = 0  # jobs considered by rounds that could not consider all
@@ -111,6 +119,10 @@ class Desk:
         """Return a fresh attempt number."""
         self._last_attempt += 1
         return AttemptId(self._last_attempt)
+
+    def issued(self, attempt: AttemptId) -> bool:
+        """Return whether the attempt may have been given out, by this boot or an earlier one."""
+        return 0 < attempt <= self._last_attempt
 
     def retry(self, at: Instant) -> None:
         """Plan again at `at` or earlier."""

@@ -48,6 +48,8 @@ class Dispatcher:
         job, index = self.desk.jobs.get(JobId(key[:16])), int.from_bytes(key[16:], "big")
         if job is not None and index < job.spec.tasks and job.stored.add(index):
             job.sizes[index] = size
+            job.input_bytes += size
+            self.desk.inputs[job.owner] += size
 
     def restore_result(self, key: bytes, value: bytes) -> None:
         """Take one row of the results table; call after the inputs."""
@@ -60,6 +62,7 @@ class Dispatcher:
         job.failed += bool(kept.item.code)
         if not kept.taken:
             job.untaken[index] = kept
+            self.desk.outputs[job.owner] += kept.size
 
     def restored(self, now: Instant) -> None:
         """Finish a restart: queue what is left, and give nodes a moment to resume before anything is placed anew."""
@@ -94,6 +97,8 @@ class Dispatcher:
                 desk.dirty = True
             case session.DiskFilled(full=full):
                 desk.disk_full = full
+                for job in desk.jobs.values() if not full else ():
+                    desk.feed_all(job)
             case WorkDone(ticket=ticket, result=result):
                 self._work_done(ticket, result, now)
             case WorkFailed(ticket=ticket, code=code, reason=reason):
@@ -125,6 +130,8 @@ class Dispatcher:
         for job in desk.jobs.values():
             assert job.serving == sum(desk.guests[guest].phase is Phase.SERVING for guest in job.guests)
             assert job.live or not job.guests, "an ended job holds no guest"
+            held = {a: i for guest in job.guests for a, i in desk.guests[guest].outstanding.items()}
+            assert all(held.get(a) == i for i, a in job.running.items()), "what runs, runs in some guest"
             assert not any(index in job.finished for index in job.running), "a finished task does not run"
             assert all(index in job.finished for index in job.untaken)
         for node in desk.nodes.values():

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from propolis.messages import jobs as say
-from propolis.protocols.jobs import ledger
+from propolis.protocols.jobs import faults, ledger
 from propolis.protocols.jobs.book import INPUTS, Guest, Job, Phase, task_key
 from propolis.protocols.jobs.desk import Alarm, Desk, DispatcherConfig
 from propolis.protocols.machine import FromStore
@@ -13,18 +13,20 @@ from propolis.terms.time import Instant
 
 FIRST_DEPTH = 2
 SMOOTHING = 0.3
+MOST_PASSED = 64
 
 
 def feed(desk: Desk, job: Job, only: Iterable[GuestId] | None, now: Instant) -> None:
     """Give serving guests what they have room for: those of `only`, or all of the job."""
-    if not job.live:
+    full = desk.disk_full or desk.outputs[job.owner] > desk.config.max_output_bytes_per_owner
+    if not job.live or full:  # what runs is still taken, nothing new begins
         return
     wanted = desk.guests_of(job) if only is None else [desk.guests[guest] for guest in only if guest in desk.guests]
     for guest in wanted:
         if guest.retiring and not guest.outstanding:
             desk.leaving[guest.id] = None
         elif _takes(desk, guest):
-            indices = next_batch(job, guest, job.serving, desk.config)
+            indices = next_batch(desk, job, guest)
             if indices:
                 _run(desk, job, guest, indices, now)
             elif not guest.outstanding and job.running and job.tail_due is None:
@@ -101,24 +103,31 @@ def depth(job: Job, guest: Guest, serving: int, config: DispatcherConfig) -> int
     return max(1, min(worth, share, earned, config.batch_tasks))
 
 
-def next_batch(job: Job, guest: Guest, serving: int, config: DispatcherConfig) -> list[int]:
+def next_batch(desk: Desk, job: Job, guest: Guest) -> list[int]:
     """Take the indices to send to the guest now; empty when it holds enough. A blamed task travels alone."""
     held = len(guest.outstanding)
-    room = depth(job, guest, serving, config) - held
+    room = depth(job, guest, job.serving, desk.config) - held
     if room <= 0 or (held and room * 2 < held):
         return []
     if held and any(index in job.blamed for index in guest.outstanding.values()):
         return []
     batch: list[int] = []
+    passed: list[int] = []  # suspect tasks that must run on another node
     size = 0
-    while len(batch) < room:
+    while len(batch) < room and len(passed) < MOST_PASSED:
         index = job.next_pending()
-        if index is None or (batch and size + job.sizes[index] > config.batch_bytes):
+        if index is None or (batch and size + job.sizes[index] > desk.config.batch_bytes):
             break
         if index in job.blamed:
+            if not faults.may_run(desk, job, guest.node, index):
+                passed.append(job.pending.popleft())
+                continue
             if not held and not batch:
                 batch.append(job.pending.popleft())
             break
         batch.append(job.pending.popleft())
         size += job.sizes[index]
+    job.pending.extend(passed)
+    if passed and not batch and not held and faults.others(desk, job, job.blamed[passed[0]].alone):
+        faults.rest(desk, job, guest)
     return batch

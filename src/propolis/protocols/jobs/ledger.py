@@ -27,6 +27,7 @@ def finish(desk: Desk, job: Job, ended: Iterable[tuple[say.TaskResult, Segment]]
         job.failed += bool(item.code)
         kept = KeptResult(item=item, size=len(sealed))
         job.untaken[item.index] = kept
+        desk.outputs[job.owner] += kept.size
         key = task_key(job.id, item.index)
         writes += (Put(RESULTS, key, codec.encode(kept)), Put(OUTPUTS, key, sealed))
         fresh.append((kept, sealed))
@@ -70,16 +71,25 @@ def end(desk: Desk, job: Job, state: JobState, reason: str, now: Instant) -> Non
     desk.write(Put(JOBS, job.id, codec.encode(job.kept())))
     if not job.finished.full:
         desk.write(DropPrefix(INPUTS, job.id))  # what was not run will never be
+        drop_inputs(desk, job, job.input_bytes)
     release(desk, job)
     progress(desk, job, now, at_once=True)
     desk.dirty = True
+
+
+def drop_inputs(desk: Desk, job: Job, size: int) -> None:
+    """Count inputs of these bytes as gone."""
+    size = min(size, job.input_bytes)
+    job.input_bytes -= size
+    desk.inputs[job.owner] -= size
 
 
 def release(desk: Desk, job: Job) -> None:
     """Forget the sealed program of an ended job once its owner took every result, unless another live job names it too."""
     if job.live or job.untaken:
         return
-    if not any(other.spec.program.id == job.spec.program.id for other in desk.jobs.values() if other.live):
+    others = (other for other in desk.jobs.values() if other.live or other.untaken)  # a rejected result revives a job
+    if not any(other.spec.program.id == job.spec.program.id for other in others):
         desk.do(ev.DropProgram(job.spec.program))
 
 

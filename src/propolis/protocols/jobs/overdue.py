@@ -32,6 +32,8 @@ def ring(desk: Desk, now: Instant) -> bool:
             case Alarm.TAIL if job is not None:
                 job.tail_due = None
                 feeding.second(desk, job, now)
+            case Alarm.FEED if job is not None:
+                desk.feed_all(job)
             case _:
                 pass
     return again
