@@ -27,13 +27,25 @@ from propolis.terms.job import Receipt
 
 BODY = st.lists(st.binary(max_size=20), max_size=6).map(tuple)
 ANYTHING = st.tuples(of(say.JobMessage, POOL), BODY)
+FEW = st.lists(st.integers(0, 3), max_size=4)
+ATTEMPTS = st.lists(st.integers((1 << 40) - 1, (1 << 40) + 4), max_size=4)
+RESUMES = st.builds(
+    lambda indices, attempts, serving: say.Resume(guests=(say.HeldGuest(
+        job=JOB, guest=GUEST, serving=serving, receipt=b"", signature=b"", indices=tuple(indices), attempts=tuple(attempts)
+    ),)), FEW, ATTEMPTS, st.booleans(),
+)  # fmt: skip
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.timeout(300)
-@given(st.lists(st.tuples(st.sampled_from([EVIL, b"f" * 32]), ANYTHING), max_size=25), of(CapabilityReport, POOL))
+@given(
+    st.lists(st.tuples(st.sampled_from([EVIL, b"f" * 32]), ANYTHING), max_size=25),
+    of(CapabilityReport, POOL),
+    RESUMES,
+    st.booleans(),
+)
 @MANY
-def test_the_dispatcher_serves_the_honest_beside_members_that_say_anything(words, report):
+def test_the_dispatcher_serves_the_honest_beside_members_that_say_anything(words, report, resumed, leaves):
     hub = Hub()
     hub.tell(session.OwnerEntered(OWNER))
     hub.tell(session.NodeEntered(NODE, REPORT, ()))
@@ -44,10 +56,15 @@ def test_the_dispatcher_serves_the_honest_beside_members_that_say_anything(words
     for peer, (message, body) in words[:half]:
         hub.tell(session.Said(peer, message, body))
     hub.tell(session.Said(OWNER, say.PutInputs(job=JOB, indices=tuple(range(20))), (b"i" * 20,) * 20))
+    hub.tell(session.Said(EVIL, resumed, ()))
     for peer, (message, body) in words[half:]:
         hub.tell(session.Said(peer, message, body))
-    hub.tell(session.NodeLost(EVIL))
+    if leaves:
+        hub.tell(session.NodeLost(EVIL))
     hub.tell(TimePassed())
+    for _ in range(0 if leaves else 40):  # silent from here on, and connected: what it holds comes back by itself
+        finish(hub, 3)
+        hub.wait(30)
     finish(hub)
     assert hub.machine.desk.jobs[JOB].finished.full, "the honest node finishes the honest owner's job"
 

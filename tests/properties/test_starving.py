@@ -6,6 +6,7 @@ from hub import EVIL, GUEST, JOB, NODE, OWNER, SPEC, Hub
 
 from propolis.messages import jobs as say
 from propolis.protocols import session
+from propolis.protocols.jobs import planning
 from propolis.protocols.machine import TimePassed
 
 OTHER, VICTIM = b"f" * 32, b"v" * 16
@@ -150,3 +151,16 @@ def test_more_guests_than_one_message_names_are_asked_for_in_several():
     hub.tell(session.Said(OWNER, say.Stop(job=JOB), ()))
     assert sum(len(m.guests) for m in hub.said_to(NODE, say.CloseGuests)) == 512
     assert not hub.machine.desk.guests.get(GUEST)
+
+
+def test_a_round_considers_a_bounded_number_of_jobs_and_all_in_turn():
+    hub = Hub()
+    hub.tell(session.OwnerEntered(OWNER))
+    for n in range(600):
+        spec = msgspec.structs.replace(SPEC, job=n.to_bytes(16, "big"), tasks=1)
+        hub.tell(session.Said(OWNER, say.Submit(spec=spec), ()))
+    hub.wait(2)
+    assert all(job.reason == "no input has arrived yet" for job in hub.machine.desk.jobs.values())
+    before = hub.machine.desk.planned
+    planning.plan(hub.machine.desk, hub.now)
+    assert hub.machine.desk.planned - before == 256
