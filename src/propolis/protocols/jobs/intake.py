@@ -159,6 +159,7 @@ def taken(desk: Desk, peer: NodeId, message: say.Taken) -> None:
     job = desk.owned(peer, message.job)
     if job is None:
         return
+    before = desk.outputs[peer]
     for index in message.indices:
         kept = job.untaken.pop(index, None)
         if kept is not None:
@@ -168,7 +169,7 @@ def taken(desk: Desk, peer: NodeId, message: say.Taken) -> None:
             done = msgspec.structs.replace(kept, taken=True)
             desk.write(Put(RESULTS, key, codec.encode(done)), Drop(OUTPUTS, key), Drop(INPUTS, key))
     ledger.release(desk, job)
-    if desk.outputs[peer] <= desk.config.max_output_bytes_per_owner:
+    if desk.outputs[peer] <= desk.config.max_output_bytes_per_owner < before:
         for other in desk.jobs.values():
             if other.owner == peer and other.live and other.pending:
                 desk.feed_all(other)  # it may have waited for this room
