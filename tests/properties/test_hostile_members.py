@@ -7,101 +7,51 @@ answers are packed as the wire would pack them.
 import msgspec
 import pytest
 from hostile import of
+from hub import EVIL, GUEST, HUB, JOB, KNOWN, NODE, OWNER, POOL, REPORT, SEED, SPEC, Hub, finish
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from propolis.adapters.solver.greedy import GreedySolver
 from propolis.crypto import credential, identity
 from propolis.decisions.privacy import requirement_for
-from propolis.messages import codec, envelope
+from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.membership import Role
 from propolis.ports.executor import TaskOutput
-from propolis.ports.store import Put
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.jobs.dispatcher import Dispatcher
 from propolis.protocols.jobs.submitter import Submitter
 from propolis.protocols.jobs.worker import Worker
-from propolis.protocols.machine import FromStore, Mail, TimePassed, WorkDone
-from propolis.runtime.known import known_today
+from propolis.protocols.machine import Mail, TimePassed, WorkDone
 from propolis.terms.capability import CapabilityReport, Isolation, Offer, Rung
 from propolis.terms.contact import Contact
-from propolis.terms.job import BlobRef, JobSpec, Kind, Receipt
+from propolis.terms.job import Receipt
 
-JOB, GUEST = b"j" * 16, b"g" * 16
-SEED = b"n" * 32
-KNOWN = known_today()
-HUB, OWNER, NODE, EVIL = b"h" * 32, b"o" * 32, identity.public_of(SEED), b"e" * 32
 OPERATOR_SEED, SECRET = b"w" * 32, b"i" * 32
 OPERATOR = identity.public_of(OPERATOR_SEED)
 INVITED = credential.take(
     SECRET, credential.grant(lambda c, d: identity.sign(OPERATOR_SEED, c, d), HUB, Role.NODE, SECRET), NODE
 )
-POOL = (JOB, GUEST, OWNER, NODE, EVIL, b"p" * 32)
 BODY = st.lists(st.binary(max_size=20), max_size=6).map(tuple)
 ANYTHING = st.tuples(of(say.JobMessage, POOL), BODY)
-REPORT = CapabilityReport(
-    name="n", system="linux", machine="x86_64", python="3.11", slots=2, memory_mb=2048, speed=1.0,
-    isolation=Isolation(rung=Rung.NAMESPACES),
-)  # fmt: skip
-SPEC = JobSpec(
-    job=JOB, name="t", kind=Kind.FUNCTION, tasks=20, program=BlobRef(blob=b"p" * 32, size=1),
-    requirement=requirement_for("trusted-lenders"),
+FEW = st.lists(st.integers(0, 3), max_size=4)
+ATTEMPTS = st.lists(st.integers((1 << 40) - 1, (1 << 40) + 4), max_size=4)
+RESUMES = st.builds(
+    lambda indices, attempts, serving: say.Resume(guests=(say.HeldGuest(
+        job=JOB, guest=GUEST, serving=serving, receipt=b"", signature=b"", indices=tuple(indices), attempts=tuple(attempts)
+    ),)), FEW, ATTEMPTS, st.booleans(),
 )  # fmt: skip
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-class Zero:
-    """Entropy that repeats nothing."""
-
-    def __init__(self):
-        self.n = 0
-
-    def draw(self, size):
-        self.n += 1
-        return self.n.to_bytes(size, "big")
-
-
-class Hub:
-    """A dispatcher with one honest owner and node, and answers to its work."""
-
-    def __init__(self):
-        self.machine, self.rows, self.now, self.said = Dispatcher(Zero(), 1, KNOWN), {}, 0.0, []
-
-    def tell(self, event):
-        self.now += 0.3
-        todo = [event]
-        while todo:
-            for output in self.machine.handle(todo.pop(0), self.now):
-                if isinstance(output, ev.Solve):
-                    todo.append(WorkDone(output.ticket, GreedySolver().solve(output.problem)))
-                elif isinstance(output, ev.FetchProgram):
-                    todo.append(WorkDone(output.ticket))
-                elif isinstance(output, Mail):
-                    self.pack(output)
-                elif hasattr(output, "writes"):
-                    self.rows.update(((w.table, w.key), w.value) for w in output.writes if isinstance(w, Put))
-            self.machine.check()
-
-    def pack(self, mail):
-        body = tuple(b"x" * p.size if isinstance(p, FromStore) else p for p in mail.parts)
-        head = envelope.Envelope(
-            version=1, epoch=1, seen=1, seq=1, ack=1, message=mail.message, sizes=tuple(map(len, body))
-        )
-        raw = b"".join(map(bytes, envelope.pack(envelope.Packet(head, body))))
-        (back,) = envelope.FrameReader().feed(raw)
-        assert back.envelope.message == mail.message
-        self.said.append((mail.peer, mail.message))
-
-    def said_to(self, peer, kind):
-        return [message for who, message in self.said if who == peer and isinstance(message, kind)]
-
-
 @pytest.mark.timeout(300)
-@given(st.lists(st.tuples(st.sampled_from([EVIL, b"f" * 32]), ANYTHING), max_size=25), of(CapabilityReport, POOL))
+@given(
+    st.lists(st.tuples(st.sampled_from([EVIL, b"f" * 32]), ANYTHING), max_size=25),
+    of(CapabilityReport, POOL),
+    RESUMES,
+    st.booleans(),
+)
 @MANY
-def test_the_dispatcher_serves_the_honest_beside_members_that_say_anything(words, report):
+def test_the_dispatcher_serves_the_honest_beside_members_that_say_anything(words, report, resumed, leaves):
     hub = Hub()
     hub.tell(session.OwnerEntered(OWNER))
     hub.tell(session.NodeEntered(NODE, REPORT, ()))
@@ -112,43 +62,17 @@ def test_the_dispatcher_serves_the_honest_beside_members_that_say_anything(words
     for peer, (message, body) in words[:half]:
         hub.tell(session.Said(peer, message, body))
     hub.tell(session.Said(OWNER, say.PutInputs(job=JOB, indices=tuple(range(20))), (b"i" * 20,) * 20))
+    hub.tell(session.Said(EVIL, resumed, ()))
     for peer, (message, body) in words[half:]:
         hub.tell(session.Said(peer, message, body))
-    hub.tell(session.NodeLost(EVIL))
+    if leaves:
+        hub.tell(session.NodeLost(EVIL))
     hub.tell(TimePassed())
-    _finish(hub)
+    for _ in range(0 if leaves else 40):  # silent from here on, and connected: what it holds comes back by itself
+        finish(hub, 3)
+        hub.wait(30)
+    finish(hub)
     assert hub.machine.desk.jobs[JOB].finished.full, "the honest node finishes the honest owner's job"
-
-
-def _finish(hub):
-    """The honest node and owner do their part until the job is over."""
-    for _ in range(200):
-        desk = hub.machine.desk
-        job = desk.jobs[JOB]
-        if job.finished.full:
-            return
-        for guest in [g for g in desk.guests.values() if g.node == NODE and g.job == JOB]:
-            if guest.phase == "starting":
-                hub.tell(
-                    session.Said(NODE, say.GuestReady(job=JOB, guest=guest.id, receipt=b"r", signature=bytes(64)), ())
-                )
-            elif guest.phase == "offered":
-                hub.tell(session.Said(OWNER, say.Grant(job=JOB, guest=guest.id, sealed=b"s"), ()))
-            elif guest.phase == "granted":
-                hub.tell(session.Said(NODE, say.GuestServing(job=JOB, guest=guest.id), ()))
-            elif guest.outstanding:
-                pairs = dict(guest.outstanding)
-                ended = say.TasksEnded(
-                    job=JOB, guest=guest.id, indices=tuple(pairs.values()), attempts=tuple(pairs), milliseconds=1.0
-                )
-                hub.tell(session.Said(NODE, ended, (b"sealed",) * len(pairs)))
-        for other in [g for g in desk.guests.values() if g.node == NODE and g.job != JOB]:
-            hub.tell(
-                session.Said(
-                    NODE, say.GuestGone(job=other.job, guest=other.id, code="executor.crashed", reason="x"), ()
-                )
-            )
-        hub.tell(TimePassed())
 
 
 @pytest.mark.timeout(300)

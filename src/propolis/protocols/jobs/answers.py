@@ -76,18 +76,24 @@ def node_row(node: Node) -> say.NodeRow:
 def verdict(desk: Desk, job: Job, node: Node) -> say.Verdict:
     """Return why the node does or does not run the job."""
     reasons = admission.refusals(job.spec, node.report, node.proven, desk.known)
-    reasons += _now(job, node)
+    reasons += _now(desk, job, node)
     if not node.up:
         reasons.append("it is not connected")
     shown = tuple(r[:900] for r in reasons[: say.MAX_REASONS])
     return say.Verdict(node=node.id, name=node.report.name, admitted=not reasons, reasons=shown)
 
 
-def _now(job: Job, node: Node) -> list[str]:
+def resting(job: Job, now: Instant) -> list[NodeId]:
+    """Return the nodes that the job does not use now, whatever they offer."""
+    return [*job.barred, *(n for n, strike in job.strikes.items() if strike.until > now and n not in job.barred)]
+
+
+def _now(desk: Desk, job: Job, node: Node) -> list[str]:
     """Return why the job does not use the node now, although it may be admitted."""
     if node.id in job.barred:
         return [job.barred[node.id]]
-    return [f"rests after: {job.strikes[node.id].reason}"] if node.id in job.strikes else []
+    strike = job.strikes.get(node.id)
+    return [f"rests after: {strike.reason}"] if strike is not None and strike.until > desk.now else []
 
 
 class Up:
@@ -104,17 +110,19 @@ def waiting(desk: Desk, job: Job, up: Up) -> str:
         return "its owner's client is not connected, and only it releases keys"
     if not job.has_program:
         return "its program is on the way"
+    if desk.now < job.rests_until:
+        return "its owner's client was asked for keys and did not answer"
     if not job.stored.count:
         return "no input has arrived yet"
     if not up.nodes:
         return "no node is connected"
     refused = desk.verdicts.row(job.spec, up.numbers)
-    resting = [node for node in {**job.barred, **job.strikes} if node in up.nodes]
+    idle = [node for node in resting(job, desk.now) if node in up.nodes]
     admitted = refused == 0
-    admitted[[up.nodes[node] for node in resting]] = False
+    admitted[[up.nodes[node] for node in idle]] = False
     if not admitted.any():
         common = desk.verdicts.common(refused)
-        common.update(reason for node in resting for reason in _now(job, desk.nodes[node]))
+        common.update(reason for node in idle for reason in _now(desk, job, desk.nodes[node]))
         reasons = "; ".join(reason for reason, _ in common.most_common(2))
         return f"none of {len(up.nodes)} nodes may run it: {reasons}"
     if any(desk.guests[g].phase is not Phase.SERVING for g in job.guests):

@@ -1,7 +1,7 @@
 """The dispatcher's records: jobs, guests and nodes, with what is kept of each in the store."""
 
 from array import array
-from collections import deque
+from collections import Counter, deque
 from enum import StrEnum
 
 import msgspec
@@ -50,9 +50,12 @@ class Phase(StrEnum):
 class Guest:
     """One guest as the dispatcher sees it."""
 
-    __slots__ = ("id", "job", "node", "outstanding", "pace", "phase", "receipt", "signature")
+    __slots__ = (
+        "armed", "born", "due", "ended", "heard", "id", "job", "node", "outstanding", "pace", "phase", "receipt",
+        "retiring", "signature",
+    )  # fmt: skip
 
-    def __init__(self, guest: GuestId, job: JobId, node: NodeId) -> None:
+    def __init__(self, guest: GuestId, job: JobId, node: NodeId, now: Instant) -> None:
         self.id = guest
         self.job = job
         self.node = node
@@ -61,6 +64,12 @@ class Guest:
         self.pace = 0.0  # milliseconds per task, smoothed; 0 = unknown
         self.receipt = b""
         self.signature = b""
+        self.born = now
+        self.heard = now  # its last result, or the first batch after it had nothing to do
+        self.ended = 0  # results accepted
+        self.due: Instant | None = None  # its node must have said something by then
+        self.armed: Instant | None = None  # the alarm that stands for it
+        self.retiring = False  # gets nothing new, and leaves when it has nothing left to do
 
 
 class Node:
@@ -85,11 +94,24 @@ class Node:
 
 
 class Strike(msgspec.Struct):
-    """Guests of one job that failed to start on one node: how many, why, and until when it rests."""
+    """Guests of one job that did not serve on one node: how many, why, until when it rests, and when the last was."""
 
     count: int
     reason: str
     until: Instant
+    at: Instant
+
+
+class Blame(msgspec.Struct):
+    """A task that guests died at runs alone. `nodes` = those it died on, with how often alone there."""
+
+    nodes: dict[NodeId, int] = msgspec.field(default_factory=dict)
+    rests_until: Instant = Instant(float("-inf"))  # on the nodes it died on
+
+    @property
+    def alone(self) -> set[NodeId]:
+        """Nodes it died on when run alone."""
+        return {node for node, count in self.nodes.items() if count}
 
 
 class Job:
@@ -113,12 +135,22 @@ class Job:
         self.fault = ""  # what the last failed task died of
         self.guests: set[GuestId] = set()
         self.serving = 0  # how many of them serve
-        self.blamed: dict[int, int] = {}  # index -> faults when run alone; presence = run it alone
+        self.blamed: dict[int, Blame] = {}  # presence = run it alone
+        self.refuted: Counter[NodeId] = Counter()  # weight of faults that did not happen elsewhere
+        self.oversized: dict[int, NodeId] = {}  # who first sent a result over the limit
+        self.input_bytes = 0
         self.lost: set[int] = set()  # were with a guest that ended; told when they run again
         self.strikes: dict[NodeId, Strike] = {}
         self.barred: dict[NodeId, str] = {}
         self.events: deque[str] = deque(maxlen=MAX_EVENTS)
         self.progress_due: Instant | None = None
+        self.tail_due: Instant | None = None  # idle guests look then for tasks that run far too long
+        self.typical = 0.0  # seconds per task as seen from here, smoothed; 0 = unknown
+        self.doubled: set[int] = set()  # run in a second guest as well
+        self.served: set[NodeId] = set()  # nodes a result was accepted of
+        self.holds: Counter[NodeId] = Counter()  # guests per node
+        self.ungranted = 0  # guests in a row its owner said nothing about
+        self.rests_until = Instant(float("-inf"))
 
     @property
     def id(self) -> JobId:

@@ -5,6 +5,10 @@ a job that may need tasks is put into `hungry`, a guest that must go into `leavi
 with both once per event.
 """
 
+import heapq
+from collections import Counter
+from enum import IntEnum
+
 import msgspec
 
 from propolis.decisions.guarantees import Known
@@ -21,19 +25,44 @@ from propolis.terms.time import Instant
 Output = Action | Mail
 
 
+class Alarm(IntEnum):
+    """What an alarm is about."""
+
+    PLAN = 0
+    GUEST = 1
+    PROGRESS = 2
+    TAIL = 3
+    FEED = 4
+
+
 class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds and times; seconds, counts, bytes."""
 
     max_jobs_per_owner: int = 1000
     max_tasks_per_owner: int = 4_000_000
+    max_input_bytes_per_owner: int = 64 << 30
+    max_output_bytes_per_owner: int = 64 << 30  # results its client did not take yet
+    max_program_bytes_per_owner: int = 32 << 30
     max_faults: int = 3
+    max_refuted: int = 6  # tasks that ended on a node and ran elsewhere; three where it ran them alone
     boot_grace: float = 2.0
     progress_every: float = 0.25
     batch_bytes: int = 4 * 1024 * 1024
     batch_tasks: int = 512
     target_ms: float = 200.0
     strike_rest: float = 0.5
+    strike_decay: float = 120.0
     max_strikes: int = 5
+    boot_limit: float = 30.0  # what a node gives a start itself
+    grant_limit: float = 30.0
+    load_limit: float = 75.0  # and the time its program takes to arrive
+    program_speed: float = 1024.0 * 1024.0
+    serve_slack: float = 30.0  # beside task_seconds: a batch on a slow line
+    tail_every: float = 0.5
+    tail_patience: float = 2.0
+    tail_factor: float = 4.0
+    max_planned_jobs: int = 256  # in one round
+    max_unserved: int = 64  # guests of one job on one node before it accepted a result of it
     result_batch: int = 256
 
 
@@ -53,10 +82,17 @@ class Desk:
         self.leaving: dict[GuestId, None] = {}
         self.dirty = False  # placement may have changed
         self.disk_full = False
-        self.retry_at: Instant | None = None
+        self.now = Instant(0.0)  # of the event at hand
+        self.alarms: list[tuple[Instant, int, Alarm, bytes]] = []
+        self.inputs: Counter[NodeId] = Counter()  # bytes kept per owner
+        self.outputs: Counter[NodeId] = Counter()
+        self.plans: set[Instant] = set()
+        self.opened: dict[NodeId, Instant] = {}  # owner -> when it last got a guest
+        self.planned = 0  # jobs considered by rounds that could not consider all
         self.out: list[Output] = []
         self._last_attempt = boot << 40  # attempts never repeat across restarts
         self._last_ticket = 0
+        self._last_alarm = 0
 
     # -- what it wants
 
@@ -84,9 +120,50 @@ class Desk:
         self._last_attempt += 1
         return AttemptId(self._last_attempt)
 
+    def issued(self, attempt: AttemptId) -> bool:
+        """Return whether the attempt may have been given out, by this boot or an earlier one."""
+        return 0 < attempt <= self._last_attempt
+
     def retry(self, at: Instant) -> None:
         """Plan again at `at` or earlier."""
-        self.retry_at = at if self.retry_at is None else min(self.retry_at, at)
+        if at not in self.plans:
+            self.plans.add(at)
+            self.alarm(at, Alarm.PLAN, b"")
+
+    def alarm(self, at: Instant, what: Alarm, subject: bytes) -> None:
+        """Look at the subject at `at`; an alarm is never taken back, whoever it wakes looks whether it still means him."""
+        self._last_alarm += 1
+        heapq.heappush(self.alarms, (at, self._last_alarm, what, subject))
+
+    def watch(self, guest: Guest) -> None:
+        """A guest took a step: from now on its next one is waited for."""
+        wait = self._patience(guest)
+        guest.due = None if wait is None else Instant(self.now + wait)
+        if guest.due is not None and (guest.armed is None or guest.armed > guest.due):
+            self.arm(guest)
+
+    def arm(self, guest: Guest) -> None:
+        """Set the alarm of a guest that something is waited of."""
+        if guest.due is not None:
+            guest.armed = guest.due
+            self.alarm(guest.due, Alarm.GUEST, guest.id)
+
+    def _patience(self, guest: Guest) -> float | None:
+        """Return how long a guest may take to its next step.
+
+        A guest ends a task after task_seconds itself, and every result is told when it is there: more than that and the
+        line's slack without one is silence, however many tasks it holds.
+        """
+        config, spec = self.config, self.jobs[guest.job].spec
+        match guest.phase:
+            case Phase.STARTING:
+                return config.boot_limit
+            case Phase.OFFERED:
+                return config.grant_limit
+            case Phase.GRANTED:
+                return config.load_limit + spec.program.size / config.program_speed
+            case Phase.SERVING:
+                return spec.needs.task_seconds + config.serve_slack if guest.outstanding else None
 
     # -- what it knows
 
@@ -106,7 +183,7 @@ class Desk:
 
     def wanted(self, job: Job) -> int:
         """Return how many more guests the job could use now."""
-        if not job.live or not job.has_program or job.owner not in self.owners:
+        if not job.live or not job.has_program or job.owner not in self.owners or self.now < job.rests_until:
             return 0
         queued = len(job.pending) + len(job.running)
         return max(0, min(queued, job.remaining) - len(job.guests))
@@ -125,9 +202,10 @@ class Desk:
 
     def enrol(self, guest_id: GuestId, job: Job, node: Node) -> Guest:
         """Note a new guest."""
-        guest = Guest(guest_id, job.id, node.id)
+        guest = Guest(guest_id, job.id, node.id, self.now)
         self.guests[guest_id] = guest
         job.guests.add(guest_id)
+        job.holds[node.id] += 1
         node.guests.add(guest_id)
         return guest
 
@@ -139,9 +217,13 @@ class Desk:
                 del job.running[index]
                 job.pending.appendleft(index)
                 job.lost.add(index)
+                job.doubled.discard(index)
         del self.guests[guest.id]
         self.leaving.pop(guest.id, None)
         job.guests.discard(guest.id)
+        job.holds[guest.node] -= 1
+        if not job.holds[guest.node]:
+            del job.holds[guest.node]
         self.nodes[guest.node].guests.discard(guest.id)
         job.serving -= guest.phase is Phase.SERVING
         self.feed_all(job)

@@ -10,7 +10,7 @@ from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
 from propolis.ports.world import Entropy
 from propolis.protocols import session
-from propolis.protocols.jobs import answers, feeding, hosting, intake, ledger, planning
+from propolis.protocols.jobs import answers, feeding, hosting, intake, ledger, overdue, planning
 from propolis.protocols.jobs.book import Job, KeptJob, KeptResult, Node, Phase
 from propolis.protocols.jobs.desk import Desk, DispatcherConfig, Output
 from propolis.protocols.machine import Event, TimePassed, WorkDone, WorkFailed
@@ -48,6 +48,8 @@ class Dispatcher:
         job, index = self.desk.jobs.get(JobId(key[:16])), int.from_bytes(key[16:], "big")
         if job is not None and index < job.spec.tasks and job.stored.add(index):
             job.sizes[index] = size
+            job.input_bytes += size
+            self.desk.inputs[job.owner] += size
 
     def restore_result(self, key: bytes, value: bytes) -> None:
         """Take one row of the results table; call after the inputs."""
@@ -60,6 +62,7 @@ class Dispatcher:
         job.failed += bool(kept.item.code)
         if not kept.taken:
             job.untaken[index] = kept
+            self.desk.outputs[job.owner] += kept.size
 
     def restored(self, now: Instant) -> None:
         """Finish a restart: queue what is left, and give nodes a moment to resume before anything is placed anew."""
@@ -74,6 +77,7 @@ class Dispatcher:
     def handle(self, event: Event, now: Instant) -> list[Output]:
         """Take one event; return actions and mails."""
         desk = self.desk
+        desk.now = now
         match event:
             case session.Said(peer=peer, message=message, body=body):
                 self._said(peer, message, body, now)
@@ -93,6 +97,8 @@ class Dispatcher:
                 desk.dirty = True
             case session.DiskFilled(full=full):
                 desk.disk_full = full
+                for job in desk.jobs.values() if not full else ():
+                    desk.feed_all(job)
             case WorkDone(ticket=ticket, result=result):
                 self._work_done(ticket, result, now)
             case WorkFailed(ticket=ticket, code=code, reason=reason):
@@ -107,11 +113,7 @@ class Dispatcher:
 
     def deadline(self) -> Instant | None:
         """Return when TimePassed is wanted."""
-        due = earliest(self._ready_at, self.desk.retry_at)
-        for job in self.desk.jobs.values():
-            if job.progress_due is not None:
-                due = earliest(due, job.progress_due)
-        return due
+        return earliest(self._ready_at, self.desk.alarms[0][0] if self.desk.alarms else None)
 
     def check(self) -> None:
         """Assert the invariants."""
@@ -121,9 +123,15 @@ class Dispatcher:
         for guest in desk.guests.values():
             assert guest.id in desk.nodes[guest.node].guests
             assert guest.id in desk.jobs[guest.job].guests
+            if guest.phase is not Phase.SERVING or guest.outstanding:
+                assert guest.due is not None, "every guest that owes a step is waited for"
+                assert guest.armed is not None, "and somebody is woken for it"
+                assert guest.armed <= guest.due
         for job in desk.jobs.values():
             assert job.serving == sum(desk.guests[guest].phase is Phase.SERVING for guest in job.guests)
             assert job.live or not job.guests, "an ended job holds no guest"
+            held = {a: i for guest in job.guests for a, i in desk.guests[guest].outstanding.items()}
+            assert all(held.get(a) == i for i, a in job.running.items()), "what runs, runs in some guest"
             assert not any(index in job.finished for index in job.running), "a finished task does not run"
             assert all(index in job.finished for index in job.untaken)
         for node in desk.nodes.values():
@@ -251,15 +259,11 @@ class Dispatcher:
         desk = self.desk
         if self._ready_at is not None and now >= self._ready_at:
             self._ready_at, desk.dirty = None, True
-        if desk.retry_at is not None and now >= desk.retry_at:
-            later = [s.until for job in desk.jobs.values() for s in job.strikes.values() if s.until > now]
-            desk.retry_at, desk.dirty = min(later, default=None), True
+        if overdue.ring(desk, now):
+            desk.dirty = True
             for job in desk.jobs.values():
                 if job.owner in desk.owners:
                     intake.fetch_program(desk, job)
-        for job in desk.jobs.values():
-            if job.progress_due is not None and now >= job.progress_due:
-                ledger.progress(desk, job, now, at_once=True)
 
 
 def _no_answer(problem: Problem) -> Placement:

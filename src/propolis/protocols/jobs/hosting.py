@@ -4,8 +4,8 @@ from propolis.crypto.identity import SIGNATURE_BYTES
 from propolis.decisions import admission
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Segment
-from propolis.protocols.jobs import feeding, intake, ledger
-from propolis.protocols.jobs.book import Guest, Job, Node, Phase, Strike
+from propolis.protocols.jobs import faults, feeding, intake, ledger
+from propolis.protocols.jobs.book import Guest, Job, Node, Phase
 from propolis.protocols.jobs.desk import Desk
 from propolis.terms.errors import Crashed, Overran, SealBroken
 from propolis.terms.identity import AttemptId, BlobId, GuestId, JobId, NodeId
@@ -20,8 +20,6 @@ def entered(desk: Desk, node: Node, now: Instant) -> None:
     if node.id in desk.nodes:
         lost(desk, node.id, now)
     desk.nodes[node.id] = node
-    for job in desk.jobs.values():
-        job.strikes.pop(node.id, None)
     desk.dirty = True
 
 
@@ -76,7 +74,20 @@ def _wanted(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> bool:
         return False
     if len(node.guests) >= 2 * node.report.slots or admission.refusals(job.spec, node.report, node.proven, desk.known):
         return False
-    return not held.receipt or len(held.signature) == SIGNATURE_BYTES
+    return _sound(desk, job, held) and (not held.receipt or len(held.signature) == SIGNATURE_BYTES)
+
+
+def _sound(desk: Desk, job: Job, held: say.HeldGuest) -> bool:
+    """Return whether what a guest says it works at can be so: each task and attempt once, and of those ever given out."""
+    if not len(held.indices) == len(held.attempts) == len(set(held.attempts)) == len(set(held.indices)):
+        return False
+    return all(
+        index < job.spec.tasks
+        and index in job.stored
+        and desk.issued(AttemptId(attempt))
+        and job.running.get(index) != attempt  # another guest has it
+        for index, attempt in zip(held.indices, held.attempts, strict=True)
+    )
 
 
 def holds(desk: Desk, peer: NodeId, program: BlobId) -> None:
@@ -93,10 +104,11 @@ def _adopt(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> None:
     guest.receipt, guest.signature = held.receipt, held.signature
     guest.phase = Phase.SERVING if held.serving else (Phase.OFFERED if held.receipt else Phase.STARTING)
     job.serving += guest.phase is Phase.SERVING
-    for index, attempt in zip(held.indices, held.attempts, strict=False):
-        if index < job.spec.tasks and index not in job.finished:
+    for index, attempt in zip(held.indices, held.attempts, strict=True):
+        if index not in job.finished:
             guest.outstanding[AttemptId(attempt)] = index
             job.running.setdefault(index, AttemptId(attempt))
+    desk.watch(guest)
     if guest.phase is Phase.OFFERED:
         intake.want_grant(desk, job, guest)
     desk.feed_all(job)
@@ -111,11 +123,12 @@ def moved(desk: Desk, peer: NodeId, message: say.GuestReady | say.GuestServing |
     match message:
         case say.GuestReady() if guest.phase is Phase.STARTING:
             guest.phase, guest.receipt, guest.signature = Phase.OFFERED, message.receipt, message.signature
+            desk.watch(guest)
             intake.want_grant(desk, job, guest)
         case say.GuestServing() if guest.phase is Phase.GRANTED:
             guest.phase = Phase.SERVING
             job.serving += 1
-            job.strikes.pop(guest.node, None)
+            desk.watch(guest)
             desk.note(job, now, f"guest {guest.id[:4].hex()} serves on {desk.nodes[peer].report.name}")
             desk.feed_one(guest)
             ledger.progress(desk, job, now)
@@ -130,34 +143,10 @@ def _gone(desk: Desk, job: Job, guest: Guest, message: say.GuestGone, now: Insta
     went = f"; {len(guest.outstanding)} tasks go elsewhere" if guest.outstanding else ""
     desk.note(job, now, f"guest {guest.id[:4].hex()} on {name} ended: {message.code} {message.reason[:500]}{went}")
     if guest.phase is not Phase.SERVING:
-        _strike(desk, job, guest.node, f"{message.code}: {message.reason}"[:300], now)
+        faults.strike(desk, job, guest, f"{message.code}: {message.reason}"[:300], now)
     elif message.code in TASK_FAULTS and message.culprit is not None:
-        _blame(desk, job, guest, AttemptId(message.culprit), message, now)
+        faults.blame(desk, job, guest, AttemptId(message.culprit), message, now)
     desk.drop(guest)
-
-
-def _strike(desk: Desk, job: Job, node: NodeId, reason: str, now: Instant) -> None:
-    """A guest did not come to serve: let the node rest for this job, longer each time, then bar it."""
-    strike = job.strikes.setdefault(node, Strike(0, reason, now))
-    strike.count, strike.reason = strike.count + 1, reason
-    strike.until = Instant(now + desk.config.strike_rest * 2.0**strike.count)
-    if strike.count >= desk.config.max_strikes:
-        job.barred[node] = f"{strike.count} guests in a row did not start: {reason}"
-    desk.retry(strike.until)
-
-
-def _blame(desk: Desk, job: Job, guest: Guest, attempt: AttemptId, message: say.GuestGone, now: Instant) -> None:
-    """A guest died at a task. Alone: that task's fault. Among others: suspect it, and run it alone from now on."""
-    index = guest.outstanding.get(attempt)
-    if index is None or index in job.finished:
-        return
-    alone = index in job.blamed and len(guest.outstanding) == 1
-    job.blamed[index] = job.blamed.get(index, 0) + int(alone)
-    if job.blamed[index] >= desk.config.max_faults:
-        guest.outstanding.pop(attempt)
-        job.fault = f"{message.code}: {message.reason}"[:300]
-        item = say.TaskResult(index=index, attempt=attempt, guest=guest.id, node=guest.node, code=message.code)
-        ledger.finish(desk, job, [(item, b"")], now)
 
 
 def tasks_ended(desk: Desk, peer: NodeId, message: say.TasksEnded, body: tuple[Segment, ...], now: Instant) -> None:
@@ -174,9 +163,23 @@ def tasks_ended(desk: Desk, peer: NodeId, message: say.TasksEnded, body: tuple[S
         if guest.outstanding.get(AttemptId(attempt)) != index:
             continue
         del guest.outstanding[AttemptId(attempt)]
-        code = Overran.code if len(sealed) > MAX_TASK_BYTES else ""
-        job.fault = f"{code}: a result is over {MAX_TASK_BYTES >> 20} MiB" if code else job.fault
-        item = say.TaskResult(index=index, attempt=attempt, guest=guest.id, node=peer, code=code)
-        ended.append((item, b"" if code else sealed))
+        if len(sealed) > MAX_TASK_BYTES:
+            faults.oversized(desk, job, guest, AttemptId(attempt), index, now)
+            continue
+        item = say.TaskResult(index=index, attempt=attempt, guest=guest.id, node=peer)
+        faults.refute(desk, job, index, peer)
+        ended.append((item, sealed))
+    if ended:
+        _progressed(desk, job, guest, len(ended), now)
     ledger.finish(desk, job, ended, now)
     desk.feed_one(guest)
+
+
+def _progressed(desk: Desk, job: Job, guest: Guest, count: int, now: Instant) -> None:
+    """A guest did what it was asked: the next result is waited for, and its node has earned its share of the job."""
+    job.typical = feeding.smoothed(job.typical, (now - guest.heard) / count)
+    guest.ended, guest.heard = guest.ended + count, now
+    desk.watch(guest)
+    if guest.node not in job.served:
+        job.served.add(guest.node)
+        desk.dirty = True

@@ -31,7 +31,11 @@ def submit(desk: Desk, owner: NodeId, spec: JobSpec, now: Instant) -> None:
     if desk.disk_full:
         desk.say(owner, say.Refused(job=spec.job, code=StoreFull.code, reason="the orchestrator's disk is full"))
         return
-    reasons = admission.never(spec, desk.known.table) + _over_quota(desk, owner, spec.tasks)
+    if any(job.owner != owner and job.spec.program.id == spec.program.id for job in desk.jobs.values()):
+        reason = "its program belongs to a job of another owner"
+        desk.say(owner, say.Refused(job=spec.job, code=RequirementUnmet.code, reason=reason))
+        return
+    reasons = admission.never(spec, desk.known.table) + _over_quota(desk, owner, spec)
     job = Job(spec, owner, now)
     if reasons:
         job.state, job.reason = JobState.REFUSED, "; ".join(reasons)[:900]
@@ -43,9 +47,10 @@ def submit(desk: Desk, owner: NodeId, spec: JobSpec, now: Instant) -> None:
         resync(desk, job, now)
 
 
-def _over_quota(desk: Desk, owner: NodeId, tasks: int) -> list[str]:
+def _over_quota(desk: Desk, owner: NodeId, spec: JobSpec) -> list[str]:
     """Make room among the owner's ended jobs, oldest first; say so when there is not enough."""
     mine = [job for job in desk.jobs.values() if job.owner == owner]
+    tasks = spec.tasks
     count, held = len(mine), sum(job.spec.tasks for job in mine)
     most, most_tasks = desk.config.max_jobs_per_owner, desk.config.max_tasks_per_owner
     for job in mine:
@@ -54,14 +59,23 @@ def _over_quota(desk: Desk, owner: NodeId, tasks: int) -> list[str]:
         if not job.live and not job.untaken:
             forget(desk, job)
             count, held = count - 1, held - job.spec.tasks
+    programs = {job.spec.program.id: job.spec.program.size for job in mine if job.live or job.untaken}
+    programs[spec.program.id] = spec.program.size
+    if sum(programs.values()) > desk.config.max_program_bytes_per_owner:
+        return [_quota("programs", desk.config.max_program_bytes_per_owner)]
     if count >= most:
         return [f"you have {count} unfinished jobs already"]
     return [f"you have {held} tasks in unfinished jobs already"] if held + tasks > most_tasks else []
 
 
+def _quota(what: str, most: int) -> str:
+    return f"your quota for {what}, {most >> 20} MiB, is used up: take results and let jobs end, then submit again"
+
+
 def forget(desk: Desk, job: Job) -> None:
     """Drop everything kept of an ended job."""
     del desk.jobs[job.id]
+    ledger.drop_inputs(desk, job, job.input_bytes)
     desk.write(Drop(JOBS, job.id), *(DropPrefix(table, job.id) for table in (INPUTS, RESULTS, OUTPUTS)))
     ledger.release(desk, job)
 
@@ -92,9 +106,8 @@ def want_grant(desk: Desk, job: Job, guest: Guest) -> None:
     desk.say(job.owner, say.GrantWanted(job=job.id, receipt=guest.receipt, signature=guest.signature))
 
 
-def _no_room(desk: Desk, job: Job, now: Instant) -> None:
-    """A job that is still being uploaded ends where the disk does, and gives back what it took."""
-    reason = "the orchestrator's disk is full"
+def _no_room(desk: Desk, job: Job, reason: str, now: Instant) -> None:
+    """A job that is still being uploaded ends where the disk or its owner's quota does, and gives back what it took."""
     desk.say(job.owner, say.Refused(job=job.id, code=StoreFull.code, reason=reason))
     ledger.end(desk, job, JobState.REFUSED, reason, now)
 
@@ -105,12 +118,18 @@ def put_inputs(desk: Desk, peer: NodeId, message: say.PutInputs, body: tuple[Seg
     if job is None or not job.live or len(body) != len(message.indices):
         return
     if desk.disk_full:
-        _no_room(desk, job, now)
+        _no_room(desk, job, "the orchestrator's disk is full", now)
+        return
+    most = desk.config.max_input_bytes_per_owner
+    if desk.inputs[job.owner] + sum(map(len, body)) > most:
+        _no_room(desk, job, _quota("inputs", most), now)
         return
     writes: list[Write] = []
     for index, sealed in zip(message.indices, body, strict=True):
         if index < job.spec.tasks and 0 < len(sealed) <= MAX_TASK_BYTES and job.stored.add(index):
             job.sizes[index] = len(sealed)
+            job.input_bytes += len(sealed)
+            desk.inputs[job.owner] += len(sealed)
             job.pending.append(index)
             writes.append(Put(INPUTS, task_key(job.id, index), sealed))
     desk.write(*writes)
@@ -130,7 +149,8 @@ def granted(desk: Desk, peer: NodeId, message: say.Grant | say.Denied, now: Inst
         desk.note(job, now, f"key denied to {guest.node[:4].hex()}: {message.reason}")
         desk.leaving[guest.id] = None
         return
-    guest.phase = Phase.GRANTED
+    guest.phase, job.ungranted = Phase.GRANTED, 0
+    desk.watch(guest)
     desk.say(guest.node, message)
 
 
@@ -139,13 +159,20 @@ def taken(desk: Desk, peer: NodeId, message: say.Taken) -> None:
     job = desk.owned(peer, message.job)
     if job is None:
         return
+    before = desk.outputs[peer]
     for index in message.indices:
         kept = job.untaken.pop(index, None)
         if kept is not None:
+            desk.outputs[job.owner] -= kept.size
+            ledger.drop_inputs(desk, job, job.sizes[index])
             key = task_key(job.id, index)
             done = msgspec.structs.replace(kept, taken=True)
             desk.write(Put(RESULTS, key, codec.encode(done)), Drop(OUTPUTS, key), Drop(INPUTS, key))
     ledger.release(desk, job)
+    if desk.outputs[peer] <= desk.config.max_output_bytes_per_owner < before:
+        for other in desk.jobs.values():
+            if other.owner == peer and other.live and other.pending:
+                desk.feed_all(other)  # it may have waited for this room
 
 
 def rejected(desk: Desk, peer: NodeId, message: say.Rejected, now: Instant) -> None:
@@ -157,14 +184,18 @@ def rejected(desk: Desk, peer: NodeId, message: say.Rejected, now: Instant) -> N
     node = NodeId(kept.item.node)
     job.barred[node] = "it sent a result that does not open"
     desk.note(job, now, f"result {message.index} of {node[:4].hex()} does not open; it runs again elsewhere")
+    revived = job.state in (JobState.DONE, JobState.FAILED) and job.finished.full
     del job.untaken[message.index]
+    desk.outputs[job.owner] -= kept.size
     job.finished.remove(message.index)
+    job.failed -= bool(kept.item.code)
     key = task_key(job.id, message.index)
     desk.write(Drop(RESULTS, key), Drop(OUTPUTS, key))
     desk.leaving.update(dict.fromkeys(guest.id for guest in desk.guests_of(job) if guest.node == node))
-    job.pending.appendleft(message.index)
-    if job.state is JobState.DONE:
-        job.state = JobState.PENDING
+    if job.live or revived:
+        job.pending.appendleft(message.index)
+    if revived:
+        job.state, job.reason = JobState.PENDING, ""
         desk.write(Put(JOBS, job.id, codec.encode(job.kept())))
     desk.dirty = True
     desk.feed_all(job)

@@ -8,7 +8,7 @@ from propolis.messages.envelope import Segment
 from propolis.ports.store import DropPrefix, Put, Write
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.book import INPUTS, JOBS, OUTPUTS, RESULTS, Job, KeptResult, task_key
-from propolis.protocols.jobs.desk import Desk
+from propolis.protocols.jobs.desk import Alarm, Desk
 from propolis.protocols.machine import BodyPart
 from propolis.terms.job import JobState
 from propolis.terms.time import Instant
@@ -23,9 +23,11 @@ def finish(desk: Desk, job: Job, ended: Iterable[tuple[say.TaskResult, Segment]]
             continue
         job.running.pop(item.index, None)
         job.blamed.pop(item.index, None)
+        job.doubled.discard(item.index)
         job.failed += bool(item.code)
         kept = KeptResult(item=item, size=len(sealed))
         job.untaken[item.index] = kept
+        desk.outputs[job.owner] += kept.size
         key = task_key(job.id, item.index)
         writes += (Put(RESULTS, key, codec.encode(kept)), Put(OUTPUTS, key, sealed))
         fresh.append((kept, sealed))
@@ -69,16 +71,25 @@ def end(desk: Desk, job: Job, state: JobState, reason: str, now: Instant) -> Non
     desk.write(Put(JOBS, job.id, codec.encode(job.kept())))
     if not job.finished.full:
         desk.write(DropPrefix(INPUTS, job.id))  # what was not run will never be
+        drop_inputs(desk, job, job.input_bytes)
     release(desk, job)
     progress(desk, job, now, at_once=True)
     desk.dirty = True
+
+
+def drop_inputs(desk: Desk, job: Job, size: int) -> None:
+    """Count inputs of these bytes as gone."""
+    size = min(size, job.input_bytes)
+    job.input_bytes -= size
+    desk.inputs[job.owner] -= size
 
 
 def release(desk: Desk, job: Job) -> None:
     """Forget the sealed program of an ended job once its owner took every result, unless another live job names it too."""
     if job.live or job.untaken:
         return
-    if not any(other.spec.program.id == job.spec.program.id for other in desk.jobs.values() if other.live):
+    others = (other for other in desk.jobs.values() if other.live or other.untaken)  # a rejected result revives a job
+    if not any(other.spec.program.id == job.spec.program.id for other in others):
         desk.do(ev.DropProgram(job.spec.program))
 
 
@@ -87,6 +98,7 @@ def progress(desk: Desk, job: Job, now: Instant, *, at_once: bool = False) -> No
     if not at_once:
         if job.progress_due is None:
             job.progress_due = Instant(now + desk.config.progress_every)
+            desk.alarm(job.progress_due, Alarm.PROGRESS, job.id)
         return
     job.progress_due = None
     if job.owner in desk.owners:
