@@ -158,10 +158,14 @@ async def bounds_streams(pair: Pair, lift: Lift) -> None:
     lift(near)
     taken: list[Stream] = []
 
+    full = asyncio.Event()
+
     async def take() -> None:
         with contextlib.suppress(PeerUnreachable):
             while True:
                 taken.append(await far.accept_stream())
+                if len(taken) >= MAX_STREAMS:
+                    full.set()
 
     async def push() -> None:
         with contextlib.suppress(PeerUnreachable):
@@ -171,9 +175,7 @@ async def bounds_streams(pair: Pair, lift: Lift) -> None:
 
     tasks = [asyncio.create_task(take()), asyncio.create_task(push())]
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(20.0):  # a busy machine takes its time; the bound is what is asked
-            while len(taken) < MAX_STREAMS:
-                await asyncio.sleep(0.02)
+        await asyncio.wait_for(full.wait(), 20.0)  # a busy machine takes its time; the bound is what is asked
     await asyncio.sleep(1.0)
     assert len(taken) == MAX_STREAMS, f"{len(taken)} streams were taken"
     for task in tasks:
