@@ -127,7 +127,7 @@ def next_batch(desk: Desk, job: Job, guest: Guest) -> list[int]:
             break
         batch.append(job.pending.popleft())
         size += job.sizes[index]
-    job.pending.extend(passed)
+    job.pending.extendleft(reversed(passed))  # in front: lost work runs again first, on whoever may
     if passed and not batch and not held and faults.others(desk, job, job.blamed[passed[0]].alone):
         faults.rest(desk, job, guest)
     return batch
