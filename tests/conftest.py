@@ -6,5 +6,5 @@ from pathlib import Path
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 
-for folder in ("unit/parties", "properties"):
+for folder in ("unit/parties", "unit/protocols", "properties"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
