@@ -13,12 +13,12 @@ from propolis.terms.time import Instant
 OWNER = NodeId(bytes(32))
 
 
-def desk_with(*nodes):
+def desk_with(*nodes, tasks=2):
     desk = Desk(None, 0, known_today(), DispatcherConfig())
     desk.owners.add(OWNER)
     desk.nodes.update((node.id, node) for node in nodes)
     spec = JobSpec(
-        job=bytes(16), name="j", kind=Kind.FUNCTION, tasks=2, program=BlobRef(blob=bytes(32), size=1),
+        job=bytes(16), name="j", kind=Kind.FUNCTION, tasks=tasks, program=BlobRef(blob=bytes(32), size=1),
         requirement=requirement_for("trusted-lenders"),
     )  # fmt: skip
     job = Job(spec, OWNER, Instant(0.0))
