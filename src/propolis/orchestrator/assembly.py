@@ -15,14 +15,12 @@ from propolis.adapters.wire.source import told
 from propolis.adapters.wire.websocket import WebSocketWire
 from propolis.adapters.world.system import SystemClock, SystemEntropy
 from propolis.messages.membership import Role
-from propolis.parties.orchestrator import BOOT, META, OrchestratorParty, restore
+from propolis.parties.orchestrator import OrchestratorParty
 from propolis.ports.store import Store
 from propolis.ports.wire import Wire
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS
 from propolis.protocols.machine import Dial, HangUp, Persist, Transmit
-from propolis.protocols.membership.registrar import INVITES, MEMBERS
 from propolis.runtime import config
 from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
@@ -51,7 +49,7 @@ class Orchestrator:
         """Run until cancelled or broken. `invite_operator`: issue the first operator's invitation at start."""
         clock = SystemClock()
         store = SqliteStore(self._home / "state.db")
-        party = _restored(store, clock)
+        party = OrchestratorParty.restored(SystemEntropy(), store, known_today(), clock.now())
         wires = await self._wires()
         self.addresses = told([address for wire in wires for address in wire.addresses])
         driver = Driver(party, clock=clock, store=store)
@@ -108,20 +106,6 @@ class Orchestrator:
         web = next((a.partition("://")[2] for wire in wires for a in wire.addresses if "://" in a), "")
         config.write(self._home / "orchestrator.json", config.OrchestratorFile(listen=listen, websocket=web))
         return wires
-
-
-def _restored(store: Store, clock: SystemClock) -> OrchestratorParty:
-    boot = int.from_bytes(store.get(META, BOOT) or b"", "big") + 1
-    party = OrchestratorParty(SystemEntropy(), boot, known_today())
-    restore(
-        party,
-        ((table, key, value) for table in (MEMBERS, INVITES) for key, value in store.scan(table)),
-        (value for _, value in store.scan(JOBS)),
-        store.sizes(INPUTS),
-        store.scan(RESULTS),
-        clock.now(),
-    )
-    return party
 
 
 async def _watch_room(store: Store, driver: Driver) -> None:

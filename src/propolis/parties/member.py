@@ -1,10 +1,8 @@
-"""What node and owner have in common: one session with the orchestrator, kept alive, and one machine that lives in it."""
-
-from collections.abc import Sequence
-from typing import Protocol
+"""What node and owner have in common: one session with the orchestrator, kept alive, and the machines that live in it."""
 
 from propolis.messages.jobs import Expect
 from propolis.messages.membership import Invited, TurnedAway, Welcome
+from propolis.parties.rooms import Rooms, posted
 from propolis.ports.world import Entropy
 from propolis.protocols import session
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened
@@ -24,44 +22,28 @@ from propolis.protocols.membership.member import Member
 from propolis.terms.time import Instant, earliest
 
 
-class Inner(Protocol):
-    """The machine that lives inside the session: Worker or Submitter."""
-
-    def handle(self, event: Event, now: Instant) -> Sequence[Action | Mail]:
-        """Take one event."""
-        ...
-
-    def deadline(self) -> Instant | None:
-        """Return when TimePassed is wanted."""
-        ...
-
-    def check(self) -> None:
-        """Assert the invariants."""
-        ...
-
-
 class MemberParty:
-    """Office + Member + one inner machine."""
+    """Office + Member + rooms. What rooms hear is the orchestrator's; no other peer has a session with a member yet."""
 
-    def __init__(self, entropy: Entropy, member: Member, inner: Inner, link: LinkConfig | None = None) -> None:
+    def __init__(self, entropy: Entropy, member: Member, rooms: Rooms, link: LinkConfig | None = None) -> None:
         self.office = Office(entropy, link, max_peers=64)
         self.member = member
-        self.inner = inner
+        self.rooms = rooms
 
     def handle(self, event: Event, now: Instant) -> list[Action]:
         """Take one event."""
         if isinstance(event, ChannelOpened | ChannelClosed | PacketArrived | TimePassed | DialFailed):
             return self._carrier(event, now)
-        return self._route(self.inner.handle(event, now), now)
+        return self._lead(event, now)
 
     def deadline(self) -> Instant | None:
         """Return when TimePassed is wanted."""
-        return earliest(self.office.deadline(), self.member.deadline(), self.inner.deadline())
+        return earliest(self.office.deadline(), self.member.deadline(), self.rooms.deadline())
 
     def check(self) -> None:
         """Assert the invariants."""
         self.office.check()
-        self.inner.check()
+        self.rooms.check()
 
     def _carrier(self, event: Event, now: Instant) -> list[Action]:
         if isinstance(event, ChannelOpened) and event.peer != self.member.peer:
@@ -73,7 +55,7 @@ class MemberParty:
             case ChannelClosed(peer=peer) | DialFailed(peer=peer) if peer == self.member.peer:
                 self.member.lost(now)
             case TimePassed():
-                actions += self._route(self.inner.handle(event, now), now)
+                actions += self._lead(event, now)
             case _:
                 pass
         for notice in notices:
@@ -89,14 +71,14 @@ class MemberParty:
             case Lost(unsent=unsent):
                 self.member.ended(now)
                 pairs = tuple((item.message, item.parts) for item in unsent)
-                return self._route(self.inner.handle(session.Disconnected(pairs), now), now)
+                return self._lead(session.Disconnected(pairs), now)
             case Heard(message=Welcome() | TurnedAway() as words):
                 return self._answered(words, now)
             case Heard(message=Invited() | Expect() as news):
                 return [Tell(news)]
             case Heard():
                 said = session.Said(notice.peer, notice.message, notice.body)
-                return self._route(self.inner.handle(said, now), now)
+                return self._lead(said, now)
             case _:
                 return []
 
@@ -106,18 +88,8 @@ class MemberParty:
             return []
         actions: list[Action] = [Tell(verdict)]
         if isinstance(words, Welcome):
-            actions += self._route(self.inner.handle(session.Connected(), now), now)
+            actions += self._lead(session.Connected(), now)
         return actions
 
-    def _route(self, outputs: Sequence[Action | Mail], now: Instant) -> list[Action]:
-        """Keep the order of what the machine said: writes before the mail that follows them."""
-        actions: list[Action] = []
-        mails: list[Mail] = []
-        for output in outputs:
-            if isinstance(output, Mail):
-                mails.append(output)
-            else:
-                actions.append(output)
-        if mails:
-            actions += self.office.post(mails, now)
-        return actions
+    def _lead(self, event: Event, now: Instant) -> list[Action]:
+        return posted(self.office, self.rooms.handle(event, now), now)

@@ -1,14 +1,17 @@
-"""The orchestrator: links to everyone, the registrar that lets members in, the dispatcher that runs their jobs."""
+"""The orchestrator: links to everyone, the registrar that lets members in, the dispatcher that runs their jobs.
 
-from collections.abc import Iterable, Sequence
+A machine of another family is one more room: it hears members' messages, and what its members' roles are it learns from
+the changes all rooms are told.
+"""
 
 from propolis.decisions.guarantees import Known
 from propolis.messages.jobs import Answer, Ask
 from propolis.messages.membership import AskInvite, Invited, Join, Rejoin, Role
+from propolis.parties.rooms import Rooms, posted
 from propolis.ports.store import Put
+from propolis.ports.store import Rows as Stored
 from propolis.ports.world import Entropy
 from propolis.protocols import session
-from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS
 from propolis.protocols.jobs.desk import DispatcherConfig
 from propolis.protocols.jobs.dispatcher import Dispatcher
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened, Recovered, Suspected
@@ -24,7 +27,7 @@ from propolis.protocols.machine import (
     Persist,
     TimePassed,
 )
-from propolis.protocols.membership.registrar import INVITES, MEMBERS, Greeting, Registrar
+from propolis.protocols.membership.registrar import Greeting, Registrar
 from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant, earliest
 
@@ -49,14 +52,26 @@ class OrchestratorParty:
         self.office = Office(entropy, link, trusting=False)
         self.registrar = Registrar(entropy)
         self.dispatcher = Dispatcher(entropy, boot, known, jobs)
+        self.rooms = Rooms(self.dispatcher)
         self._boot = boot
         self._roles: dict[NodeId, Role] = {}
         self._observed: dict[NodeId, str] = {}
 
+    @classmethod
+    def restored(
+        cls, entropy: Entropy, rows: Stored, known: Known, now: Instant, *, link: LinkConfig | None = None
+    ) -> "OrchestratorParty":
+        """Return the party as its store left it, at its next boot; nothing stored yet makes a fresh one."""
+        boot = int.from_bytes(rows.get(META, BOOT) or b"", "big") + 1
+        party = cls(entropy, boot, known, link=link)
+        party.registrar.restore(rows)
+        party.dispatcher.restore(rows, now)
+        return party
+
     def handle(self, event: Event, now: Instant) -> list[Action]:
         """Take one event."""
         if not isinstance(event, ChannelOpened | ChannelClosed | PacketArrived | TimePassed | DialFailed):
-            return self._route(self.dispatcher.handle(event, now), now)
+            return self._lead(event, now)
         if isinstance(event, ChannelOpened):
             self._observed[event.peer] = event.observed
             if event.peer not in self._roles and not self.registrar.stranger(event.peer, now):
@@ -70,18 +85,18 @@ class OrchestratorParty:
         if isinstance(event, TimePassed):
             for peer in self.registrar.overdue(now):
                 actions += self._drop(peer)
-            actions += self._route(self.dispatcher.handle(event, now), now)
+            actions += self._lead(event, now)
         return actions
 
     def deadline(self) -> Instant | None:
         """Return when TimePassed is wanted."""
-        return earliest(self.office.deadline(), self.registrar.deadline(), self.dispatcher.deadline())
+        return earliest(self.office.deadline(), self.registrar.deadline(), self.rooms.deadline())
 
     def check(self) -> None:
         """Assert the invariants."""
         self.office.check()
         self.registrar.check()
-        self.dispatcher.check()
+        self.rooms.check()
         for node in self.dispatcher.desk.nodes.values():
             assert not node.up or node.suspect == self.office.is_suspect(node.id), (
                 "suspicion begins and ends with the link's"
@@ -104,20 +119,20 @@ class OrchestratorParty:
                 return self._invite(notice.peer, ask, now)
             case Heard() if role is not None:
                 said = session.Said(notice.peer, notice.message, notice.body)
-                return self._route(self.dispatcher.handle(said, now), now)
+                return self._lead(said, now)
             case Heard():
                 return self._drop(notice.peer)  # a stranger's first words are Join or Rejoin, or it is no guest of ours
             case Opened():
                 return []
             case Suspected() if role is Role.NODE:
-                return self._route(self.dispatcher.handle(session.NodeSuspected(notice.peer), now), now)
+                return self._lead(session.NodeSuspected(notice.peer), now)
             case Recovered() if role is Role.NODE:
-                return self._route(self.dispatcher.handle(session.NodeRecovered(notice.peer), now), now)
+                return self._lead(session.NodeRecovered(notice.peer), now)
             case Lost() if role is not None:
                 del self._roles[notice.peer]
                 left = [] if self._stays_as_stranger(notice.peer, now) else self._drop(notice.peer)
                 event = session.NodeLost(notice.peer) if role is Role.NODE else session.OwnerLost(notice.peer)
-                return left + self._route(self.dispatcher.handle(event, now), now)
+                return left + self._lead(event, now)
             case _:
                 return []
 
@@ -139,7 +154,7 @@ class OrchestratorParty:
         if entered.role is Role.NODE:
             event = session.NodeEntered(peer, entered.report, entered.addresses) if entered.report else None
         if event is not None:
-            actions += self._route(self.dispatcher.handle(event, now), now)
+            actions += self._lead(event, now)
         return actions
 
     def _invite(self, peer: NodeId, ask: AskInvite, now: Instant) -> list[Action]:
@@ -160,32 +175,5 @@ class OrchestratorParty:
         self._observed.pop(peer, None)
         return self.office.forget(peer)
 
-    def _route(self, outputs: Sequence[Action | Mail], now: Instant) -> list[Action]:
-        actions: list[Action] = [output for output in outputs if isinstance(output, Action)]
-        mails = [output for output in outputs if isinstance(output, Mail)]
-        if mails:
-            actions += self.office.post(mails, now)
-        return actions
-
-
-def restore(
-    party: OrchestratorParty,
-    members: Iterable[tuple[str, bytes, bytes]],
-    jobs: Iterable[bytes],
-    inputs: Iterable[tuple[bytes, int]],
-    results: Iterable[tuple[bytes, bytes]],
-    now: Instant,
-) -> None:
-    """Rebuild a party from its store: (table, key, value) of members and invites, then jobs, input sizes, results."""
-    for table, key, value in members:
-        party.registrar.restore(table, key, value)
-    for value in jobs:
-        party.dispatcher.restore_job(value, now)
-    for key, size in inputs:
-        party.dispatcher.restore_input(key, size)
-    for key, value in results:
-        party.dispatcher.restore_result(key, value)
-    party.dispatcher.restored(now)
-
-
-TABLES = (META, MEMBERS, INVITES, JOBS, INPUTS, RESULTS)
+    def _lead(self, event: Event, now: Instant) -> list[Action]:
+        return posted(self.office, self.rooms.handle(event, now), now)

@@ -10,20 +10,21 @@ import time
 import msgspec
 
 from propolis.adapters.solver.greedy import GreedySolver
+from propolis.adapters.store.memory import MemoryStore
 from propolis.crypto import credential, identity
 from propolis.decisions.guarantees import Known, read_table
 from propolis.decisions.privacy import requirement_for
 from propolis.messages import codec
 from propolis.messages.membership import Role
 from propolis.parties.node import node_party
-from propolis.parties.orchestrator import OrchestratorParty, restore
+from propolis.parties.orchestrator import OrchestratorParty
 from propolis.parties.owner import OwnerParty, owner_party
 from propolis.ports.executor import TaskInput, TaskOutput
+from propolis.ports.store import Put
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS, task_key
+from propolis.protocols.jobs.book import INPUTS, task_key
 from propolis.protocols.link.terms import LinkConfig
 from propolis.protocols.machine import Action, WorkDone
-from propolis.protocols.membership.registrar import INVITES, MEMBERS
 from propolis.runtime.known import table_bytes
 from propolis.simulator.kernel import Kernel
 from propolis.simulator.network import LinkModel, Network
@@ -94,7 +95,6 @@ class _Run:
         self.ran: set[bytes] = set()
         self.busy: dict[bytes, float] = {}
         self.attempts = 0
-        self.boots = 0
         self.solver = GreedySolver()
         self.job = JobId(self.dice.randbytes(16))
 
@@ -116,9 +116,7 @@ class _Run:
             kernel.add(name, node_party(kernel.dice(name), self.contact, report, KNOWN, token=token, link=LINK))
         token, _ = hub.registrar.invite(Role.OWNER, operator=True)
         kernel.add(self.owner, self._owner_party(token))
-        rows = kernel.stores[self.owner]
-        for index in range(s.tasks):
-            rows[INPUTS, task_key(self.job, index)] = b"sealed"
+        kernel.commit(self.owner, [Put(INPUTS, task_key(self.job, index), b"sealed") for index in range(s.tasks)])
         kernel.post(1.0, self.owner, ev.SubmitAsked(self._spec(), [6] * s.tasks))
 
     def _owner_party(self, token: bytes) -> OwnerParty:
@@ -137,16 +135,9 @@ class _Run:
         )
 
     def _boot_hub(self) -> OrchestratorParty:
-        self.boots += 1
-        party = OrchestratorParty(self.kernel.dice(self.hub), self.boots, KNOWN, link=LINK)
-        rows = sorted(self.kernel.stores.get(self.hub, {}).items())
-
-        def table(wanted: str) -> list[tuple[bytes, bytes]]:
-            return [(key, value) for (name, key), value in rows if name == wanted]
-
-        members = [(name, key, value) for name in (MEMBERS, INVITES) for key, value in table(name)]
-        sizes = [(key, len(value)) for key, value in table(INPUTS)]
-        restore(party, members, [v for _, v in table(JOBS)], sizes, table(RESULTS), Instant(self.kernel.now))
+        rows = self.kernel.stores.setdefault(self.hub, MemoryStore())
+        party = OrchestratorParty.restored(self.kernel.dice(self.hub), rows, KNOWN, Instant(self.kernel.now), link=LINK)
+        self.kernel.commit(self.hub, party.first_writes().writes)
         return party
 
     # -- the world's answers

@@ -10,7 +10,7 @@ import msgspec
 
 from propolis.messages import codec
 from propolis.messages.membership import Join, Rejoin, Role, TurnedAway, Welcome
-from propolis.ports.store import Drop, Put, Write
+from propolis.ports.store import Drop, Put, Rows, Write
 from propolis.ports.world import Entropy
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.errors import InvitationRefused
@@ -71,11 +71,11 @@ class Registrar:
         self._strangers: dict[NodeId, Instant] = {}
         self._gone: dict[NodeId, Instant] = {}  # strangers that left in time; coming back does not renew it
 
-    def restore(self, table: str, key: bytes, value: bytes) -> None:
-        """Take one stored row."""
-        if table == MEMBERS:
+    def restore(self, rows: Rows) -> None:
+        """Take what is stored. Raises MalformedMessage."""
+        for key, value in rows.scan(MEMBERS):
             self._members[NodeId(key)] = codec.decode(value, Membership)
-        elif table == INVITES:
+        for key, value in rows.scan(INVITES):
             self._invites[key] = codec.decode(value, Invite)
 
     def invite(self, role: Role, *, operator: bool = False) -> tuple[bytes, tuple[Write, ...]]:
