@@ -1,0 +1,85 @@
+"""Several machines in one party: messages, events and answers find theirs, changes and time find all."""
+
+import pytest
+
+from propolis.messages import jobs as say
+from propolis.parties.rooms import Rooms
+from propolis.protocols import session
+from propolis.protocols.jobs import events as ev
+from propolis.protocols.machine import TimePassed, Work, WorkDone, WorkFailed
+from propolis.terms.errors import ProtocolMisuse
+
+PEER = b"p" * 32
+
+
+class Chore(Work, frozen=True):
+    """Work of a test."""
+
+
+class Echo:
+    """Notes what it is given; asks for work, under its own first ticket, whenever it is told to."""
+
+    def __init__(self, hears=(), takes=(), due=None):
+        self.hears, self.takes, self.due, self.seen, self.tickets = hears, takes, due, [], 0
+
+    def handle(self, event, now):
+        self.seen.append(event)
+        if isinstance(event, (session.Said, ev.StopAsked)):
+            self.tickets += 1
+            return [Chore(self.tickets)]
+        return []
+
+    def deadline(self):
+        return self.due
+
+    def check(self):
+        assert self.seen is not None
+
+
+def said(message):
+    return session.Said(PEER, message)
+
+
+def test_a_message_and_an_outside_event_find_their_room():
+    first, second = Echo(hears=(say.Taken,)), Echo(hears=(say.Stop,), takes=(ev.StopAsked,))
+    rooms = Rooms(first, second)
+    rooms.handle(said(say.Stop(job=bytes(16))), 0.0)
+    rooms.handle(ev.StopAsked(bytes(16)), 0.0)
+    assert not first.seen
+    assert [type(e) for e in second.seen] == [session.Said, ev.StopAsked]
+
+
+def test_changes_and_time_find_all_and_the_earliest_deadline_counts():
+    first, second = Echo(due=3.0), Echo(due=2.0)
+    rooms = Rooms(first, second)
+    for event in (session.OwnerEntered(PEER), TimePassed(), session.Connected()):
+        rooms.handle(event, 0.0)
+    assert first.seen == second.seen != []
+    assert rooms.deadline() == 2.0
+
+
+def test_tickets_of_two_rooms_never_meet():
+    first, second = Echo(hears=(say.Taken,)), Echo(hears=(say.Stop,))
+    rooms = Rooms(first, second)
+    (one,) = rooms.handle(said(say.Taken(job=bytes(16), indices=())), 0.0)
+    (two,) = rooms.handle(said(say.Stop(job=bytes(16))), 0.0)
+    assert one.ticket != two.ticket
+    rooms.handle(WorkDone(two.ticket, "two"), 0.0)
+    rooms.handle(WorkFailed(one.ticket, "code"), 0.0)
+    assert first.seen[-1] == WorkFailed(1, "code")
+    assert second.seen[-1] == WorkDone(1, "two")
+    rooms.handle(WorkDone(one.ticket, "again"), 0.0)  # answered once
+    assert len(first.seen) == 2
+    assert not rooms._asked
+
+
+def test_what_nobody_hears_is_dropped_and_what_nobody_takes_is_our_own_mistake():
+    rooms = Rooms(Echo())
+    assert rooms.handle(said(say.Stop(job=bytes(16))), 0.0) == []
+    with pytest.raises(ProtocolMisuse):
+        rooms.handle(ev.StopAsked(bytes(16)), 0.0)
+
+
+def test_two_rooms_cannot_claim_one_message():
+    with pytest.raises(ProtocolMisuse):
+        Rooms(Echo(hears=(say.Stop,)), Echo(hears=(say.Stop,)))
