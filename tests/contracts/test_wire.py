@@ -108,7 +108,7 @@ async def test_a_silent_address_costs_three_seconds_at_most(place):
         with pytest.raises(PeerUnreachable, match="127"):
             await one.dial(stranger)
         took = time.monotonic() - started
-    assert DIAL_SECONDS - 0.5 < took < DIAL_SECONDS + 0.4, "it was silent, and it was not waited for any longer"
+    assert DIAL_SECONDS - 0.5 < took < DIAL_SECONDS + 2.0, "it was silent, and it was not waited for any longer"
     await one.close()
     await other.close()
 
