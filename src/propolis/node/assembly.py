@@ -141,10 +141,8 @@ class Node:
         driver.after_round(post.flush)
         post.start()
         driver.start()
-        warmer = getattr(self._executor, "warm", None)
-        if warmer is not None:
-            for slot in range(self.report.slots):
-                warmer(slot)
+        for slot in range(self.report.slots):
+            self._executor.warm(slot)
         self._driver = driver
         try:
             await driver.join()

@@ -163,5 +163,8 @@ class RehearsedExecutor:
         """Make a guest."""
         return RehearsedGuest(order)
 
+    def warm(self, slot: int) -> None:
+        """Nothing to prepare."""
+
     async def close(self) -> None:
         """Nothing to close."""
