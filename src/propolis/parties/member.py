@@ -2,7 +2,7 @@
 
 from propolis.messages.jobs import Expect
 from propolis.messages.membership import Invited, TurnedAway, Welcome
-from propolis.parties.rooms import Rooms, posted
+from propolis.parties.residents import Residents, posted
 from propolis.ports.world import Entropy
 from propolis.protocols import session
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened
@@ -23,12 +23,12 @@ from propolis.terms.time import Instant, earliest
 
 
 class MemberParty:
-    """Office + Member + rooms. What rooms hear is the orchestrator's; no other peer has a session with a member yet."""
+    """Office + Member + residents. What they hear is the orchestrator's; no other peer has a session with a member yet."""
 
-    def __init__(self, entropy: Entropy, member: Member, rooms: Rooms, link: LinkConfig | None = None) -> None:
+    def __init__(self, entropy: Entropy, member: Member, residents: Residents, link: LinkConfig | None = None) -> None:
         self.office = Office(entropy, link, max_peers=64)
         self.member = member
-        self.rooms = rooms
+        self.residents = residents
 
     def handle(self, event: Event, now: Instant) -> list[Action]:
         """Take one event."""
@@ -38,12 +38,12 @@ class MemberParty:
 
     def deadline(self) -> Instant | None:
         """Return when TimePassed is wanted."""
-        return earliest(self.office.deadline(), self.member.deadline(), self.rooms.deadline())
+        return earliest(self.office.deadline(), self.member.deadline(), self.residents.deadline())
 
     def check(self) -> None:
         """Assert the invariants."""
         self.office.check()
-        self.rooms.check()
+        self.residents.check()
 
     def _carrier(self, event: Event, now: Instant) -> list[Action]:
         if isinstance(event, ChannelOpened) and event.peer != self.member.peer:
@@ -92,4 +92,4 @@ class MemberParty:
         return actions
 
     def _lead(self, event: Event, now: Instant) -> list[Action]:
-        return posted(self.office, self.rooms.handle(event, now), now)
+        return posted(self.office, self.residents.handle(event, now), now)

@@ -3,7 +3,7 @@
 from propolis.decisions.guarantees import Known
 from propolis.messages.membership import Role
 from propolis.parties.member import MemberParty
-from propolis.parties.rooms import Rooms
+from propolis.parties.residents import Residents
 from propolis.ports.world import Entropy
 from propolis.protocols.jobs.worker import Worker
 from propolis.protocols.link.terms import LinkConfig
@@ -25,4 +25,4 @@ def node_party(
     """Return a node. `token` is the invitation's while it has not joined yet; `addresses` where its peers can dial it."""
     member = Member(orchestrator, Role.NODE, token, report)
     member.addresses = addresses
-    return MemberParty(entropy, member, Rooms(Worker(orchestrator, report, known)), link)
+    return MemberParty(entropy, member, Residents(Worker(orchestrator, report, known)), link)

@@ -1,13 +1,13 @@
 """The orchestrator: links to everyone, the registrar that lets members in, the dispatcher that runs their jobs.
 
-A machine of another family is one more room: it hears members' messages, and what its members' roles are it learns from
-the changes all rooms are told.
+A machine of another family is one more resident: it hears members' messages, and what its members' roles are it learns from
+the changes all residents are told.
 """
 
 from propolis.decisions.guarantees import Known
 from propolis.messages.jobs import Answer, Ask
 from propolis.messages.membership import AskInvite, Invited, Join, Rejoin, Role
-from propolis.parties.rooms import Rooms, posted
+from propolis.parties.residents import Residents, posted
 from propolis.ports.store import Put
 from propolis.ports.store import Rows as Stored
 from propolis.ports.world import Entropy
@@ -52,7 +52,7 @@ class OrchestratorParty:
         self.office = Office(entropy, link, trusting=False)
         self.registrar = Registrar(entropy)
         self.dispatcher = Dispatcher(entropy, boot, known, jobs)
-        self.rooms = Rooms(self.dispatcher)
+        self.residents = Residents(self.dispatcher)
         self._boot = boot
         self._roles: dict[NodeId, Role] = {}
         self._observed: dict[NodeId, str] = {}
@@ -90,13 +90,13 @@ class OrchestratorParty:
 
     def deadline(self) -> Instant | None:
         """Return when TimePassed is wanted."""
-        return earliest(self.office.deadline(), self.registrar.deadline(), self.rooms.deadline())
+        return earliest(self.office.deadline(), self.registrar.deadline(), self.residents.deadline())
 
     def check(self) -> None:
         """Assert the invariants."""
         self.office.check()
         self.registrar.check()
-        self.rooms.check()
+        self.residents.check()
         for node in self.dispatcher.desk.nodes.values():
             assert not node.up or node.suspect == self.office.is_suspect(node.id), (
                 "suspicion begins and ends with the link's"
@@ -176,4 +176,4 @@ class OrchestratorParty:
         return self.office.forget(peer)
 
     def _lead(self, event: Event, now: Instant) -> list[Action]:
-        return posted(self.office, self.rooms.handle(event, now), now)
+        return posted(self.office, self.residents.handle(event, now), now)

@@ -3,7 +3,7 @@
 from propolis.decisions.guarantees import Known
 from propolis.messages.membership import AskInvite, Role
 from propolis.parties.member import MemberParty
-from propolis.parties.rooms import Rooms
+from propolis.parties.residents import Residents
 from propolis.ports.world import Entropy
 from propolis.protocols.jobs.submitter import Submitter
 from propolis.protocols.link.terms import LinkConfig
@@ -42,4 +42,4 @@ def owner_party(
 ) -> OwnerParty:
     """Return an owner. `token` is the invitation's while it has not joined yet; `operator` invites this fleet's nodes."""
     member = Member(orchestrator, Role.OWNER, token, None)
-    return OwnerParty(entropy, member, Rooms(Submitter(orchestrator, known, operator)), link)
+    return OwnerParty(entropy, member, Residents(Submitter(orchestrator, known, operator)), link)

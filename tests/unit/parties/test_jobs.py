@@ -173,7 +173,7 @@ def test_guest_killed(guest_deaths):
     pump, names = fleet(tasks=300)
     for n in range(guest_deaths):
         pump.run(30, lambda n=n: len(pump.results) > 20 * (n + 1))
-        guest = next(iter(pump.parties[names[0]].rooms._rooms[0]._guests), None)
+        guest = next(iter(pump.parties[names[0]].residents._residents[0]._guests), None)
         if guest:
             pump.at(0, names[0], ev.GuestEnded(guest, "executor.crashed", "signal 9"))
     pump.run(60, finished(pump, 300))

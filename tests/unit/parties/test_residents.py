@@ -3,7 +3,7 @@
 import pytest
 
 from propolis.messages import jobs as say
-from propolis.parties.rooms import Rooms
+from propolis.parties.residents import Residents
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import TimePassed, Work, WorkDone, WorkFailed
@@ -40,46 +40,46 @@ def said(message):
     return session.Said(PEER, message)
 
 
-def test_a_message_and_an_outside_event_find_their_room():
+def test_a_message_and_an_outside_event_find_their_resident():
     first, second = Echo(hears=(say.Taken,)), Echo(hears=(say.Stop,), takes=(ev.StopAsked,))
-    rooms = Rooms(first, second)
-    rooms.handle(said(say.Stop(job=bytes(16))), 0.0)
-    rooms.handle(ev.StopAsked(bytes(16)), 0.0)
+    residents = Residents(first, second)
+    residents.handle(said(say.Stop(job=bytes(16))), 0.0)
+    residents.handle(ev.StopAsked(bytes(16)), 0.0)
     assert not first.seen
     assert [type(e) for e in second.seen] == [session.Said, ev.StopAsked]
 
 
 def test_changes_and_time_find_all_and_the_earliest_deadline_counts():
     first, second = Echo(due=3.0), Echo(due=2.0)
-    rooms = Rooms(first, second)
+    residents = Residents(first, second)
     for event in (session.OwnerEntered(PEER), TimePassed(), session.Connected()):
-        rooms.handle(event, 0.0)
+        residents.handle(event, 0.0)
     assert first.seen == second.seen != []
-    assert rooms.deadline() == 2.0
+    assert residents.deadline() == 2.0
 
 
-def test_tickets_of_two_rooms_never_meet():
+def test_tickets_of_two_residents_never_meet():
     first, second = Echo(hears=(say.Taken,)), Echo(hears=(say.Stop,))
-    rooms = Rooms(first, second)
-    (one,) = rooms.handle(said(say.Taken(job=bytes(16), indices=())), 0.0)
-    (two,) = rooms.handle(said(say.Stop(job=bytes(16))), 0.0)
+    residents = Residents(first, second)
+    (one,) = residents.handle(said(say.Taken(job=bytes(16), indices=())), 0.0)
+    (two,) = residents.handle(said(say.Stop(job=bytes(16))), 0.0)
     assert one.ticket != two.ticket
-    rooms.handle(WorkDone(two.ticket, "two"), 0.0)
-    rooms.handle(WorkFailed(one.ticket, "code"), 0.0)
+    residents.handle(WorkDone(two.ticket, "two"), 0.0)
+    residents.handle(WorkFailed(one.ticket, "code"), 0.0)
     assert first.seen[-1] == WorkFailed(1, "code")
     assert second.seen[-1] == WorkDone(1, "two")
-    rooms.handle(WorkDone(one.ticket, "again"), 0.0)  # answered once
+    residents.handle(WorkDone(one.ticket, "again"), 0.0)  # answered once
     assert len(first.seen) == 2
-    assert not rooms._asked
+    assert not residents._asked
 
 
 def test_what_nobody_hears_is_dropped_and_what_nobody_takes_is_our_own_mistake():
-    rooms = Rooms(Echo())
-    assert rooms.handle(said(say.Stop(job=bytes(16))), 0.0) == []
+    residents = Residents(Echo())
+    assert residents.handle(said(say.Stop(job=bytes(16))), 0.0) == []
     with pytest.raises(ProtocolMisuse):
-        rooms.handle(ev.StopAsked(bytes(16)), 0.0)
+        residents.handle(ev.StopAsked(bytes(16)), 0.0)
 
 
-def test_two_rooms_cannot_claim_one_message():
+def test_two_residents_cannot_claim_one_message():
     with pytest.raises(ProtocolMisuse):
-        Rooms(Echo(hears=(say.Stop,)), Echo(hears=(say.Stop,)))
+        Residents(Echo(hears=(say.Stop,)), Echo(hears=(say.Stop,)))
