@@ -1,7 +1,7 @@
 """Fetching one blob from several holders: four requests in flight each, wrong bytes drop a holder for good, kept chunks stay.
 
-docs/specs/blob.md. Pure: the runtime asks and feeds answers back; this machine verifies. A chunk that is late is asked of another holder
-too, and taken from whoever brings it first: a slow line makes progress, and a mute one delays nothing that others hold.
+docs/specs/blob.md. Pure: the runtime asks and feeds answers back; this machine verifies. A chunk that is late is asked of
+another holder too, and taken from whoever brings it first: a slow line makes progress, a mute one delays nothing others hold.
 """
 
 from collections import deque
