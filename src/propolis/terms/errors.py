@@ -12,8 +12,12 @@
     │   ├── InvitationRefused      token unknown, used, or of another role
     │   └── RequirementUnmet       a job that cannot run where it asks to
     ├── CustodyError
+    │   ├── Rejected               evidence that proves nothing, with the code of the step that refused it
     │   ├── SealBroken             ciphertext that does not open: wrong key, position or bytes
     │   └── ReleaseDenied          a key that is not handed out, with the claim that was missing
+    ├── TpmError               a TPM that refuses, is gone, or answers nonsense
+    │   ├── TpmMissing             no TPM here, or none this user may use
+    │   └── TpmLocked              too many wrong PINs: it refuses for a while
     ├── ExecutorError
     │   ├── Unsupported            the machine cannot offer the rung asked for
     │   ├── Overran                time, memory or output limit passed
@@ -132,10 +136,44 @@ class SealBroken(CustodyError):
     hint = "the bytes were altered, replayed or made for another key; nothing of them was used"
 
 
+class Rejected(CustodyError):
+    """Evidence, or a part of it, that proves nothing. `reason` is stable and names the step (docs/specs/attestation.md)."""
+
+    code = "custody.rejected"
+
+    def __init__(self, reason: str, text: str = "") -> None:
+        super().__init__(f"{reason}: {text}" if text else reason)
+        self.reason = reason
+
+
 class ReleaseDenied(CustodyError):
     """A key that is not handed out; the text names the claim that was missing."""
 
     code = "custody.denied"
+
+
+class TpmError(PropolisError):
+    """A TPM that refuses a command, is gone, or answers nonsense. `response` is its response code, 0 for none."""
+
+    code = "tpm"
+
+    def __init__(self, text: str = "", *, response: int = 0, hint: str = "") -> None:
+        super().__init__(text, hint=hint)
+        self.response = response
+
+
+class TpmMissing(TpmError):
+    """No TPM here, or none that this user may use."""
+
+    code = "tpm.missing"
+    hint = "propolis doctor says whether this machine has one; on Linux add your user to the group tss"
+
+
+class TpmLocked(TpmError):
+    """Too many wrong PINs: the TPM refuses for a while (dictionary attack protection)."""
+
+    code = "tpm.locked"
+    hint = "wait for the lockout to pass, or use the recovery passphrase"
 
 
 class ExecutorError(PropolisError):
