@@ -62,11 +62,13 @@ class SocketLine:
 
     def __init__(self, where: Path | tuple[str, int]) -> None:
         """Connect. Raises TpmMissing."""
-        unix = isinstance(where, Path)
-        self._socket = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+        self._socket = socket.socket(socket.AF_UNIX if isinstance(where, Path) else socket.AF_INET)
         self._socket.settimeout(SECONDS)
         try:
-            self._socket.connect(str(where) if isinstance(where, Path) else where)
+            if isinstance(where, Path):
+                _connect(self._socket, where)
+            else:
+                self._socket.connect(where)
         except OSError as error:
             self._socket.close()
             raise TpmMissing(f"no emulated TPM at {where}: {error}") from error
@@ -96,3 +98,12 @@ class SocketLine:
     def close(self) -> None:
         """Hang up; idempotent."""
         self._socket.close()
+
+
+def _connect(unix: socket.socket, path: Path) -> None:
+    """Connect by way of an open folder: a socket's path has room for 107 bytes only."""
+    folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+    try:
+        unix.connect(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
