@@ -172,6 +172,45 @@ def test_a_full_disk_takes_what_runs_and_gives_out_nothing_new():
     assert guest.outstanding
 
 
+def test_a_disk_that_took_no_result_gets_none_and_the_tasks_run_again():
+    hub = Hub()
+    hub.enter(NODE, slots=1)
+    hub.upload()
+    (guest,) = hub.serving(NODE)
+    held = sorted(guest.outstanding.values())
+    hub.tell(session.DiskFilled(True, spilled=True))
+    rows = dict(hub.rows)
+    hub.results(guest, b"sealed")
+    job = hub.machine.desk.jobs[JOB]
+    assert hub.rows == rows
+    assert not hub.said_to(OWNER, say.Results)
+    assert (job.finished.count, list(job.pending)[: len(held)]) == (0, held)
+    assert "disk is full" in hub.said_to(OWNER, say.Progress)[-1].reason
+    hub.tell(session.DiskFilled(False))
+    finish(hub)
+    assert job.finished.full
+
+
+def test_a_quota_that_is_full_opens_no_guests_says_why_and_is_over_by_itself():
+    hub = Hub()
+    hub.machine.desk.config = DispatcherConfig(max_output_bytes_per_owner=5)
+    hub.enter(NODE, slots=1)
+    hub.upload(msgspec.structs.replace(SPEC, tasks=5))
+    (guest,) = hub.serving(NODE)
+    hub.results(guest, b"sealed")
+    other = msgspec.structs.replace(SPEC, job=b"k" * 16)
+    hub.upload(other)
+    hub.tell(session.NodeEntered(EVIL, REPORT, ()))
+    assert not hub.guests(EVIL, other.job)
+    hub.tell(session.Said(OWNER, say.Ask(request=1, what="jobs"), ()))
+    assert all("fill your quota" in job.reason for job in hub.machine.desk.jobs.values())
+    done = tuple(hub.machine.desk.jobs[JOB].untaken)
+    hub.tell(session.Said(OWNER, say.Taken(job=JOB, indices=done), ()))
+    hub.wait(1)
+    assert hub.guests(EVIL)
+    assert not any("quota" in job.reason for job in hub.machine.desk.jobs.values())
+
+
 def test_an_owner_has_a_bounded_number_of_bytes():
     hub = Hub()
     hub.machine.desk.config = DispatcherConfig(max_input_bytes_per_owner=100, max_output_bytes_per_owner=5)
@@ -180,9 +219,13 @@ def test_an_owner_has_a_bounded_number_of_bytes():
     (guest,) = hub.serving(NODE)
     hub.results(guest, b"sealed")
     assert not guest.outstanding, "results its client does not take are bounded"
+    told = hub.said_to(OWNER, say.Progress)[-1]
+    assert told.state is JobState.RUNNING
+    assert "fill your quota" in told.reason, "and it is told so"
     done = tuple(hub.machine.desk.jobs[JOB].untaken)
     hub.tell(session.Said(OWNER, say.Taken(job=JOB, indices=done), ()))
     assert guest.outstanding
+    assert hub.said_to(OWNER, say.Progress)[-1].reason == ""
     assert hub.machine.desk.inputs[OWNER] == 20 * (5 - len(done))
     hub.upload(msgspec.structs.replace(SPEC, job=b"k" * 16))
     refused = hub.said_to(OWNER, say.Refused)[-1]

@@ -55,6 +55,8 @@ class OrchestratorParty:
 
     def handle(self, event: Event, now: Instant) -> list[Action]:
         """Take one event."""
+        if isinstance(event, session.DiskFilled):
+            self.registrar.full = event.spilled
         if not isinstance(event, ChannelOpened | ChannelClosed | PacketArrived | TimePassed | DialFailed):
             return self._route(self.dispatcher.handle(event, now), now)
         if isinstance(event, ChannelOpened):
@@ -147,7 +149,8 @@ class OrchestratorParty:
             refusal = Invited(request=ask.request, token=b"", reason="only the fleet's operator invites")
             return self.office.post([Mail(peer, refusal)], now)
         token, writes = self.registrar.invite(ask.role)
-        reason = "" if token else "too many invitations are open"
+        why = "the orchestrator's disk is full" if self.registrar.full else "too many invitations are open"
+        reason = "" if token else why
         answer = Mail(peer, Invited(request=ask.request, token=token, reason=reason))
         return [Persist(writes), *self.office.post([answer], now)] if writes else self.office.post([answer], now)
 

@@ -59,9 +59,13 @@ class OwnerLost(Event, frozen=True):
 
 
 class DiskFilled(Event, frozen=True):
-    """`full` = the journal has no room: take no new work until it has."""
+    """`full` = the journal has no room: take no new work until it has.
+
+    `spilled` = a write failed already: nothing that would take room is written, results that come run again later.
+    """
 
     full: bool
+    spilled: bool = False
 
 
 # -- at a member

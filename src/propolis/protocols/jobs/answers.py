@@ -112,6 +112,9 @@ def waiting(desk: Desk, job: Job, up: Up) -> str:
         return "its program is on the way"
     if desk.now < job.rests_until:
         return "its owner's client was asked for keys and did not answer"
+    held = desk.held_back(job)
+    if held:
+        return held
     if not job.stored.count:
         return "no input has arrived yet"
     if not up.nodes:

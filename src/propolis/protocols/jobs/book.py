@@ -132,6 +132,7 @@ class Job:
         self.running: dict[int, AttemptId] = {}
         self.untaken: dict[int, KeptResult] = {}
         self.failed = 0
+        self.held = ""  # why nothing new of it begins: no room for results
         self.fault = ""  # what the last failed task died of
         self.guests: set[GuestId] = set()
         self.serving = 0  # how many of them serve

@@ -95,9 +95,9 @@ class Dispatcher:
             case session.OwnerLost(owner=owner):
                 desk.owners.discard(owner)
                 desk.dirty = True
-            case session.DiskFilled(full=full):
-                desk.disk_full = full
-                for job in desk.jobs.values() if not full else ():
+            case session.DiskFilled(full=full, spilled=spilled):
+                desk.disk_full, desk.spilled, desk.dirty = full, spilled, True
+                for job in desk.jobs.values():
                     desk.feed_all(job)
             case WorkDone(ticket=ticket, result=result):
                 self._work_done(ticket, result, now)

@@ -167,11 +167,12 @@ def taken(desk: Desk, peer: NodeId, message: say.Taken) -> None:
             ledger.drop_inputs(desk, job, job.sizes[index])
             key = task_key(job.id, index)
             done = msgspec.structs.replace(kept, taken=True)
-            desk.write(Put(RESULTS, key, codec.encode(done)), Drop(OUTPUTS, key), Drop(INPUTS, key))
+            desk.write(Drop(OUTPUTS, key), Drop(INPUTS, key), Put(RESULTS, key, codec.encode(done)))
     ledger.release(desk, job)
     if desk.outputs[peer] <= desk.config.max_output_bytes_per_owner < before:
+        desk.dirty = True
         for other in desk.jobs.values():
-            if other.owner == peer and other.live and other.pending:
+            if other.owner == peer and other.live:
                 desk.feed_all(other)  # it may have waited for this room
 
 

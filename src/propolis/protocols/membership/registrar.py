@@ -13,12 +13,13 @@ from propolis.messages.membership import Join, Rejoin, Role, TurnedAway, Welcome
 from propolis.ports.store import Drop, Put, Write
 from propolis.ports.world import Entropy
 from propolis.terms.capability import CapabilityReport
-from propolis.terms.errors import InvitationRefused
+from propolis.terms.errors import InvitationRefused, StoreFull
 from propolis.terms.identity import NodeId
 from propolis.terms.time import NEVER, Instant
 
 MEMBERS = "members"
 INVITES = "invites"
+TABLES = (MEMBERS, INVITES)
 TOKEN_BYTES = 16
 MAX_OPEN_INVITES = 10_000
 STRANGER_SECONDS = 3.0
@@ -66,6 +67,7 @@ class Registrar:
 
     def __init__(self, entropy: Entropy) -> None:
         self._entropy = entropy
+        self.full = False  # the disk takes no new member and no new invitation
         self._members: dict[NodeId, Membership] = {}
         self._invites: dict[bytes, Invite] = {}
         self._strangers: dict[NodeId, Instant] = {}
@@ -79,8 +81,8 @@ class Registrar:
             self._invites[key] = codec.decode(value, Invite)
 
     def invite(self, role: Role, *, operator: bool = False) -> tuple[bytes, tuple[Write, ...]]:
-        """Return a fresh token and what to write; ((b"", ()) when too many invitations are open."""
-        if len(self._invites) >= MAX_OPEN_INVITES:
+        """Return a fresh token and what to write; (b"", ()) when too many invitations are open or the disk is full."""
+        if len(self._invites) >= MAX_OPEN_INVITES or self.full:
             return b"", ()
         token = self._entropy.draw(TOKEN_BYTES)
         invite = Invite(role=role, operator=operator)
@@ -137,6 +139,9 @@ class Registrar:
         if invite is None or invite.role != words.role or member is not None:
             why = "this invitation is unknown, was used already, or is for another role"
             return Greeting(TurnedAway(code=InvitationRefused.code, reason=why))
+        if self.full:
+            why = "the orchestrator's disk is full: try again later, this invitation is not spent"
+            return Greeting(TurnedAway(code=StoreFull.code, reason=why))
         del self._invites[token_key(words.token)]
         member = Membership(role=invite.role, operator=invite.operator)
         self._members[peer] = member
