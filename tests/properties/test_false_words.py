@@ -89,6 +89,55 @@ def test_a_task_that_kills_its_guests_fails_after_three_nodes_or_three_rests(nod
     assert len(died) == 4, "once among others, three times alone"
 
 
+def unload(hub, node):
+    """Every guest of the node that has its key dies while it loads."""
+    ended = 0
+    for _ in range(2):
+        hub.step(node, results=False)
+    for guest in hub.guests(node):
+        if guest.phase == "granted":
+            gone = say.GuestGone(job=JOB, guest=guest.id, code="executor.crashed", reason="it ended by itself")
+            hub.tell(session.Said(node, gone, ()))
+            ended += 1
+    return ended
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, 4])
+def test_a_program_that_never_loads_fails_its_job_after_three_nodes_or_three_rests(nodes):
+    hub = Hub()
+    names = [bytes([n + 1]) * 32 for n in range(nodes)]
+    hub.enter(*names, slots=3)
+    hub.upload()
+    job = hub.machine.desk.jobs[JOB]
+    where = set()
+    for _ in range(30):
+        where |= {name for name in names if unload(hub, name)}
+        if nodes == 1 and len(job.unloaded) == 1 and job.unloaded[names[0]][1] == 1:
+            assert job.live, "three guests of one start are one try"
+        hub.wait(1)
+    assert job.state is JobState.FAILED
+    assert len(where) >= min(3, nodes)
+    assert "its program ends its guests while it loads" in hub.said_to(OWNER, say.Progress)[-1].reason
+    assert "executor.crashed: it ended by itself" in job.reason
+
+
+def test_one_nodes_word_on_a_program_fails_no_job():
+    hub = Hub()
+    hub.enter(EVIL, NODE, slots=2)
+    hub.upload()
+    for _ in range(40):
+        unload(hub, EVIL)
+        hub.step(NODE, results=False)
+        hub.wait(1)
+    job = hub.machine.desk.jobs[JOB]
+    assert job.live
+    assert EVIL in job.barred, "what it says counts against itself"
+    for _ in range(100):
+        hub.step(NODE)
+    assert job.state is JobState.DONE
+    assert not job.failed
+
+
 def test_a_result_over_the_limit_bars_its_node_and_two_nodes_make_it_the_tasks_fault():
     hub = Hub()
     hub.enter(EVIL, slots=1)

@@ -136,6 +136,7 @@ class Job:
         self.fault = ""  # what the last failed task died of
         self.guests: set[GuestId] = set()
         self.serving = 0  # how many of them serve
+        self.unloaded: dict[NodeId, tuple[Instant, int]] = {}  # where it did not load: when last, how often
         self.blamed: dict[int, Blame] = {}  # presence = run it alone
         self.refuted: Counter[NodeId] = Counter()  # weight of faults that did not happen elsewhere
         self.oversized: dict[int, NodeId] = {}  # who first sent a result over the limit

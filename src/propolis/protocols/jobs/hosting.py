@@ -144,6 +144,8 @@ def _gone(desk: Desk, job: Job, guest: Guest, message: say.GuestGone, now: Insta
     desk.note(job, now, f"guest {guest.id[:4].hex()} on {name} ended: {message.code} {message.reason[:500]}{went}")
     if guest.phase is not Phase.SERVING:
         faults.strike(desk, job, guest, f"{message.code}: {message.reason}"[:300], now)
+        if guest.phase is Phase.GRANTED and message.code in TASK_FAULTS:
+            faults.unloaded(desk, job, guest, message, now)
     elif message.code in TASK_FAULTS and message.culprit is not None:
         faults.blame(desk, job, guest, AttemptId(message.culprit), message, now)
     desk.drop(guest)
