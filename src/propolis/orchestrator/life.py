@@ -143,7 +143,7 @@ async def _watch(room: Room, driver: Driver) -> None:
 
 def _restored(store: Store, clock: SystemClock) -> OrchestratorParty:
     boot = int.from_bytes(store.get(META, BOOT) or b"", "big") + 1
-    party = OrchestratorParty(SystemEntropy(), boot, known_today())
+    party = OrchestratorParty(SystemEntropy(), boot, known_today(), epoch=time.time() - clock.now())
     restore(
         party,
         ((table, key, value) for table in TABLES for key, value in store.scan(table)),

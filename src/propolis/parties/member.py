@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from propolis.messages.jobs import Expect
-from propolis.messages.membership import Invited, TurnedAway, Welcome
+from propolis.messages.membership import Invited, Removed, TurnedAway, Welcome
 from propolis.ports.world import Entropy
 from propolis.protocols import session
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened
@@ -92,7 +92,7 @@ class MemberParty:
                 return self._route(self.inner.handle(session.Disconnected(pairs), now), now)
             case Heard(message=Welcome() | TurnedAway() as words):
                 return self._answered(words, now)
-            case Heard(message=Invited() | Expect() as news):
+            case Heard(message=Invited() | Removed() | Expect() as news):
                 return [Tell(news)]
             case Heard():
                 said = session.Said(notice.peer, notice.message, notice.body)

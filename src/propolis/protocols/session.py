@@ -6,6 +6,7 @@ These events belong to no family, so that machines of several families can live 
 from propolis.messages.envelope import Message, Segment
 from propolis.protocols.machine import BodyPart, Event
 from propolis.terms.capability import CapabilityReport
+from propolis.terms.credential import Credential
 from propolis.terms.identity import NodeId
 
 
@@ -26,6 +27,7 @@ class NodeEntered(Event, frozen=True):
     node: NodeId
     report: CapabilityReport
     addresses: tuple[str, ...] = ()
+    credential: Credential | None = None
 
 
 class NodeSuspected(Event, frozen=True):
@@ -44,6 +46,12 @@ class NodeLost(Event, frozen=True):
     """A node is gone, with its guests."""
 
     node: NodeId
+
+
+class MemberRemoved(Event, frozen=True):
+    """The operator removed a node or an owner: nothing of it goes on."""
+
+    member: NodeId
 
 
 class OwnerEntered(Event, frozen=True):

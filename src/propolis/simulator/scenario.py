@@ -104,12 +104,12 @@ class _Run:
         hub = kernel.parties[self.hub]
         assert isinstance(hub, OrchestratorParty)
         operator = _seed(b"owner", 0)
-        granted = credential.grant(lambda c, d: identity.sign(operator, c, d), self.hub, Role.NODE, INVITATION)
+        granted = credential.grant(lambda c, d: identity.sign(operator, c, d), self.hub, Role.NODE, INVITATION, 0)
         for number in range(s.nodes):
             seed = _seed(b"node", number)
             name = identity.public_of(seed)
             self.seeds[name], self.devices[name] = seed, device(number, self.dice)
-            self.credentials[name] = credential.take(INVITATION, granted, name)
+            self.credentials[name] = credential.take(INVITATION, granted, name, until=0, joined=0)
             token, writes = hub.registrar.invite(Role.NODE)
             kernel.commit(self.hub, writes)
             report = self.devices[name]

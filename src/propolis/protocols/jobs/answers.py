@@ -70,7 +70,14 @@ def node_row(node: Node) -> say.NodeRow:
     """Return the node's line."""
     state = "suspect" if node.suspect else "up" if node.up else "down"
     address = node.addresses[0] if node.addresses else ""
-    return say.NodeRow(node=node.id, report=node.report, state=state, busy=len(node.guests), address=address)
+    return say.NodeRow(
+        node=node.id,
+        report=node.report,
+        state=state,
+        busy=len(node.guests),
+        address=address,
+        credential=node.credential,
+    )
 
 
 def verdict(desk: Desk, job: Job, node: Node) -> say.Verdict:

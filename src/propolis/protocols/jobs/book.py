@@ -9,6 +9,7 @@ import msgspec
 from propolis.messages.jobs import MAX_EVENTS, TaskResult
 from propolis.protocols.jobs.bits import Bits
 from propolis.terms.capability import CapabilityReport
+from propolis.terms.credential import Credential
 from propolis.terms.evidence import NOTHING, Proven
 from propolis.terms.identity import AttemptId, BlobId, GuestId, JobId, NodeId
 from propolis.terms.job import JobSpec, JobState
@@ -75,10 +76,17 @@ class Guest:
 class Node:
     """One node as the dispatcher sees it."""
 
-    __slots__ = ("addresses", "guests", "holds", "id", "proven", "report", "suspect", "up")
+    __slots__ = ("addresses", "credential", "guests", "holds", "id", "proven", "report", "suspect", "up")
 
-    def __init__(self, node: NodeId, report: CapabilityReport, addresses: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        report: CapabilityReport,
+        addresses: tuple[str, ...],
+        credential: Credential | None = None,
+    ) -> None:
         self.id = node
+        self.credential = credential
         self.report = report
         self.proven: Proven = NOTHING
         self.addresses = addresses

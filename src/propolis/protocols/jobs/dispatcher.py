@@ -81,14 +81,17 @@ class Dispatcher:
         match event:
             case session.Said(peer=peer, message=message, body=body):
                 self._said(peer, message, body, now)
-            case session.NodeEntered(node=node, report=report, addresses=addresses):
-                hosting.entered(desk, Node(node, report, addresses), now)
+            case session.NodeEntered(node=node, report=report, addresses=addresses, credential=credential):
+                hosting.entered(desk, Node(node, report, addresses, credential), now)
             case session.NodeSuspected(node=node):
                 hosting.suspected(desk, node, suspect=True)
             case session.NodeRecovered(node=node):
                 hosting.suspected(desk, node, suspect=False)
             case session.NodeLost(node=node):
                 hosting.lost(desk, node, now)
+            case session.MemberRemoved(member=member):
+                hosting.removed(desk, member, now)
+                intake.removed(desk, member, now)
             case session.OwnerEntered(owner=owner):
                 desk.owners.add(owner)
                 desk.dirty = True

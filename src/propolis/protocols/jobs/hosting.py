@@ -51,6 +51,12 @@ def lost(desk: Desk, node_id: NodeId, now: Instant) -> None:
     desk.dirty = True
 
 
+def removed(desk: Desk, node_id: NodeId, now: Instant) -> None:
+    """A node is no member any more: its tasks go elsewhere at once, and nobody is told of it as a node."""
+    lost(desk, node_id, now)
+    desk.nodes.pop(node_id, None)
+
+
 def resume(desk: Desk, peer: NodeId, message: say.Resume) -> None:
     """Take back guests that outlived a session; close those nobody wants any more (step 9)."""
     node = desk.nodes.get(peer)

@@ -202,6 +202,18 @@ def rejected(desk: Desk, peer: NodeId, message: say.Rejected, now: Instant) -> N
     desk.feed_all(job)
 
 
+def removed(desk: Desk, owner: NodeId, now: Instant) -> None:
+    """An owner is no member any more: nothing of its jobs goes on, and what is kept of them goes."""
+    desk.owners.discard(owner)
+    for job in [job for job in desk.jobs.values() if job.owner == owner]:
+        if job.live:
+            ledger.end(desk, job, JobState.STOPPED, "its owner was removed from the fleet", now)
+        desk.outputs[owner] -= sum(kept.size for kept in job.untaken.values())
+        job.untaken.clear()
+        desk.write(DropPrefix(OUTPUTS, job.id), DropPrefix(RESULTS, job.id))
+        ledger.release(desk, job)
+
+
 def stop(desk: Desk, peer: NodeId, job_id: bytes, now: Instant) -> None:
     """End a job at its owner's word."""
     job = desk.owned(peer, job_id)
