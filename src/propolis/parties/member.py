@@ -1,7 +1,7 @@
 """What node and owner have in common: one session with the orchestrator, kept alive, and the machines that live in it."""
 
 from propolis.messages.jobs import Expect
-from propolis.messages.membership import Invited, TurnedAway, Welcome
+from propolis.messages.membership import Invited, Removed, TurnedAway, Welcome
 from propolis.parties.residents import Residents, posted
 from propolis.ports.world import Entropy
 from propolis.protocols import session
@@ -74,7 +74,7 @@ class MemberParty:
                 return self._lead(session.Disconnected(pairs), now)
             case Heard(message=Welcome() | TurnedAway() as words):
                 return self._answered(words, now)
-            case Heard(message=Invited() | Expect() as news):
+            case Heard(message=Invited() | Removed() | Expect() as news):
                 return [Tell(news)]
             case Heard():
                 said = session.Said(notice.peer, notice.message, notice.body)
