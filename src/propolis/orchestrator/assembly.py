@@ -29,6 +29,7 @@ from propolis.runtime.driver import Driver
 from propolis.runtime.invitation import Invitation, to_text
 from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
+from propolis.terms.identity import NodeId
 from propolis.terms.placement import Placement
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Orchestrator:
         clock = SystemClock()
         store = SqliteStore(self._home / "state.db")
         party = _restored(store, clock)
-        wires = await self._wires()
+        wires = await self._wires(party.registrar.is_member)
         self.addresses = told([address for wire in wires for address in wire.addresses])
         driver = Driver(party, clock=clock, store=store)
         blobs = FileBlobs(self._home / "blobs")
@@ -95,15 +96,15 @@ class Orchestrator:
         invitation = Invitation(fleet=self.keys.identity, addresses=self.addresses, token=token, role=Role.OWNER)
         return to_text(invitation)
 
-    async def _wires(self) -> list[Wire]:
+    async def _wires(self, member: Callable[[NodeId], bool]) -> list[Wire]:
         wires: list[Wire] = []
         seed, settings = self.keys.seed_for_wire(), self._settings
         if has_iroh():
             from propolis.adapters.wire.iroh import IrohWire
 
-            wires.append(await IrohWire.bind(seed, listen=settings.listen))
+            wires.append(await IrohWire.bind(seed, listen=settings.listen, member=member))
         if settings.websocket:
-            wires.append(await WebSocketWire.open(seed, listen=settings.websocket))
+            wires.append(await WebSocketWire.open(seed, listen=settings.websocket, member=member))
         listen = told([a for wire in wires for a in wire.addresses if "://" not in a]) or settings.listen
         web = next((a.partition("://")[2] for wire in wires for a in wire.addresses if "://" in a), "")
         config.write(self._home / "orchestrator.json", config.OrchestratorFile(listen=listen, websocket=web))
