@@ -28,8 +28,9 @@ from propolis.protocols.machine import (
 )
 from propolis.runtime.door import Door
 from propolis.runtime.line import BLOB, CONTROL, FIRST_WORD_SECONDS, Line, OnBlob
+from propolis.terms.address import dialable
 from propolis.terms.contact import Contact
-from propolis.terms.errors import MalformedMessage, TooLarge, VersionMismatch, WireError
+from propolis.terms.errors import MalformedMessage, PeerUnreachable, TooLarge, VersionMismatch, WireError
 from propolis.terms.identity import NodeId
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Post:
         self._lines: dict[NodeId, Line] = {}
         self._dials: set[asyncio.Task[None]] = set()
         self._dirty: set[NodeId] = set()
+        self._ours: dict[NodeId, Contact] = {}  # whom our party itself dials, as its settings say
         self._failed: dict[NodeId, set[str]] = {}  # why dials failed since the peer was last reached
 
     def serve_blobs(self, on_blob: OnBlob, *, visitors: bool = False) -> None:
@@ -90,11 +92,20 @@ class Post:
 
     @contextlib.asynccontextmanager
     async def reach(self, contact: Contact) -> AsyncIterator[Channel]:
-        """Lend the open channel to a peer, or dial one for the while. Raises PeerUnreachable."""
+        """Lend the open channel to a peer, or dial one for the while. Raises PeerUnreachable.
+
+        Who is not one of ours to dial (the orchestrator) was told us by somebody: only bare literal addresses are dialled,
+        and none nearer than the way to our own leads (docs/specs/membership.md, rule 7).
+        """
         line = self._lines.get(contact.id)
         if line is not None:
             yield line.channel
             return
+        if contact.id not in self._ours:
+            ways = dialable(contact.addresses, [a for ours in self._ours.values() for a in ours.addresses])
+            if not ways:
+                raise PeerUnreachable("no address that may be dialled was told of this peer")
+            contact = Contact(peer=contact.peer, addresses=ways)
         channel = await self._wire_for(contact).dial(contact)
         try:
             yield channel
@@ -105,6 +116,7 @@ class Post:
 
     def dial(self, action: Dial) -> None:
         """Open a channel; answered by an event."""
+        self._ours[action.contact.id] = action.contact
         task = asyncio.create_task(self._dial(action.contact))
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)

@@ -15,6 +15,7 @@ from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.hosted import Hosted
 from propolis.protocols.machine import Action, BodyPart, Event, Mail, TimePassed, WorkDone, WorkFailed
+from propolis.terms.address import dialable
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.contact import Contact
 from propolis.terms.errors import RequirementUnmet
@@ -145,7 +146,9 @@ class Worker:
         if program.id not in self._programs:
             self._programs[program.id] = False
             ticket = self._ticket("program", program.id)
-            self._out.append(ev.FetchProgram(ticket, program, (self._orchestrator, *holders)))
+            ways = ((holder, dialable(holder.addresses, self._orchestrator.addresses)) for holder in holders)
+            told = tuple(Contact(peer=holder.peer, addresses=way) for holder, way in ways if way)
+            self._out.append(ev.FetchProgram(ticket, program, (self._orchestrator, *told)))
 
     def _start_waiting(self) -> None:
         while self._waiting and None in self._slots:

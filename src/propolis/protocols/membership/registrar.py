@@ -12,6 +12,7 @@ from propolis.messages import codec
 from propolis.messages.membership import Join, Rejoin, Role, TurnedAway, Welcome
 from propolis.ports.store import Drop, Put, Write
 from propolis.ports.world import Entropy
+from propolis.terms.address import dialable
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.errors import InvitationRefused
 from propolis.terms.identity import NodeId
@@ -156,7 +157,8 @@ class Registrar:
     ) -> Greeting:
         self._strangers.pop(peer, None)
         self._gone.pop(peer, None)
-        entered = Entered(peer, member.role, words.report, words.addresses)
+        told = dialable(words.addresses, (observed,))  # rule 7: others will be sent there
+        entered = Entered(peer, member.role, words.report, told)
         return Greeting(Welcome(role=member.role, observed=observed), writes, entered)
 
     def check(self) -> None:
