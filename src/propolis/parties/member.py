@@ -116,8 +116,17 @@ class MemberParty:
         for output in outputs:
             if isinstance(output, Mail):
                 mails.append(output)
-            else:
+            elif not isinstance(output, session.EndSession):
                 actions.append(output)
         if mails:
             actions += self.office.post(mails, now)
+        for output in outputs:
+            if isinstance(output, session.EndSession):
+                actions += self._end_session(output, now)
         return actions
+
+    def _end_session(self, ended: session.EndSession, now: Instant) -> list[Action]:
+        """Hang up after what was said, and come back as a new incarnation: nothing of the old session is resumed."""
+        self.member.ended(now)
+        actions: list[Action] = [Tell(ended), *self.office.forget(ended.peer)]
+        return actions + self._route(self.inner.handle(session.Disconnected(()), now), now)
