@@ -27,6 +27,7 @@ from propolis.runtime.driver import Driver
 from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
 from propolis.terms.errors import StoreFull
+from propolis.terms.identity import NodeId
 from propolis.terms.placement import Placement
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,11 @@ class Life:
         self._wires = wires
         self._reserve = reserve
         self._spilled_at: float | None = None
+        self._party: OrchestratorParty | None = None
+
+    def is_member(self, peer: NodeId) -> bool:
+        """Return whether the key was a member when last anybody knew."""
+        return self._party is not None and self._party.registrar.is_member(peer)
 
     async def live(self, prepare: Prepare, serving: Callable[[], None]) -> None:
         """Serve. `prepare`: what to ask of the party, and what of it to write, before it meets anyone; `serving` is told then.
@@ -63,7 +69,7 @@ class Life:
 
     async def _live(self, store: SqliteStore, prepare: Prepare, serving: Callable[[], None]) -> None:
         clock = SystemClock()
-        party = OrchestratorParty.restored(
+        party = self._party = OrchestratorParty.restored(
             SystemEntropy(), store, known_today(), clock.now(), epoch=time.time() - clock.now()
         )
         store.commit(prepare(party))

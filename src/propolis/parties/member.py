@@ -92,4 +92,15 @@ class MemberParty:
         return actions
 
     def _lead(self, event: Event, now: Instant) -> list[Action]:
-        return posted(self.office, self.residents.handle(event, now), now)
+        outputs = self.residents.handle(event, now)
+        actions = posted(self.office, [o for o in outputs if not isinstance(o, session.EndSession)], now)
+        for output in outputs:
+            if isinstance(output, session.EndSession):
+                actions += self._end_session(output, now)
+        return actions
+
+    def _end_session(self, ended: session.EndSession, now: Instant) -> list[Action]:
+        """Hang up after what was said, and come back as a new incarnation: nothing of the old session is resumed."""
+        self.member.ended(now)
+        actions: list[Action] = [Tell(ended), *self.office.forget(ended.peer)]
+        return actions + self._lead(session.Disconnected(()), now)

@@ -4,7 +4,7 @@ These events belong to no family, so that machines of several families can live 
 """
 
 from propolis.messages.envelope import Message, Segment
-from propolis.protocols.machine import BodyPart, Event
+from propolis.protocols.machine import Action, BodyPart, Event
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.credential import Credential
 from propolis.terms.identity import NodeId
@@ -97,3 +97,10 @@ class Disconnected(Change, frozen=True):
     """The session with the orchestrator is over; `unsent` = messages it never took."""
 
     unsent: tuple[tuple[Message, tuple[BodyPart, ...]], ...] = ()
+
+
+class EndSession(Action, frozen=True):
+    """Asked of the party: what `peer` says in this session is not listened to any more. A fresh one may follow."""
+
+    peer: NodeId
+    reason: str

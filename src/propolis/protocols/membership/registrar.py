@@ -13,6 +13,7 @@ from propolis.messages.membership import Join, Rejoin, Role, TurnedAway, Welcome
 from propolis.ports.store import Drop, Put, Rows, Write
 from propolis.ports.world import Entropy
 from propolis.protocols import removals
+from propolis.terms.address import dialable
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.credential import Credential, Removals, SignedRemovals
 from propolis.terms.errors import InvitationRefused, MalformedMessage, MemberRemoved, SealBroken, StoreFull
@@ -228,7 +229,8 @@ class Registrar:
     ) -> Greeting:
         self._strangers.pop(peer, None)
         self._gone.pop(peer, None)
-        entered = Entered(peer, member.role, words.report, words.addresses, words.credential)
+        told = dialable(words.addresses, (observed,))  # rule 8: others will be sent there
+        entered = Entered(peer, member.role, words.report, told, words.credential)
         return Greeting(Welcome(role=member.role, observed=observed), writes, entered)
 
     def check(self) -> None:
