@@ -42,7 +42,7 @@ class GuestLoop:
         self._order: frames.Order | None = None
         self._private: X25519PrivateKey | None = None
         self._roots: granting.Roots | None = None
-        self._pieces: list[bytes] = []
+        self._pieces: list[frames.Segment] = []
         self._compute: work.Compute | None = None
         self._attempt = -1  # the highest seen
 
@@ -56,7 +56,7 @@ class GuestLoop:
             for tag, payload in reader.feed(data):
                 self._handle(tag, payload)
 
-    def _handle(self, tag: frames.Tag, payload: bytes) -> None:
+    def _handle(self, tag: frames.Tag, payload: frames.Segment) -> None:
         try:
             match tag:
                 case frames.Tag.ORDER if self._order is None:
@@ -84,13 +84,13 @@ class GuestLoop:
         born = frames.Born(key=self._private.public_key().public_bytes_raw(), isolation=self._isolation)
         self._write(frames.frame(frames.Tag.KEY, codec.encode(born)))
 
-    def _granted(self, sealed: bytes) -> None:
+    def _granted(self, sealed: frames.Segment) -> None:
         assert self._private is not None
-        self._roots = granting.open_grant(self._private, self._job, self._guest, sealed)
+        self._roots = granting.open_grant(self._private, self._job, self._guest, bytes(sealed))
         self._private = None  # one handshake per guest
         self._write(frames.frame(frames.Tag.GRANTED))
 
-    def _piece(self, payload: bytes) -> None:
+    def _piece(self, payload: frames.Segment) -> None:
         if sum(map(len, self._pieces)) + len(payload) > MAX_PROGRAM_BYTES:
             raise MalformedMessage("the program is over the bound")
         self._pieces.append(payload)
@@ -116,7 +116,7 @@ class GuestLoop:
 
     # -- tasks
 
-    def _tasks(self, payload: bytes) -> None:
+    def _tasks(self, payload: frames.Segment) -> None:
         batch, bodies = frames.open_batch(payload)
         done: list[tuple[int, int, float, bytes]] = []
         flushed = time.monotonic()
