@@ -16,7 +16,7 @@ from propolis.guest import work
 from propolis.messages import codec
 from propolis.messages import guest as frames
 from propolis.messages.program import Program
-from propolis.terms.capability import Isolation
+from propolis.terms.capability import Isolation, Rung
 from propolis.terms.errors import MalformedMessage, PropolisError, SealBroken
 from propolis.terms.identity import GuestId, JobId
 from propolis.terms.job import MAX_PROGRAM_BYTES, Kind
@@ -142,7 +142,7 @@ class GuestLoop:
             raise SealBroken("this attempt is not newer than the last; its result key may be spent")
         plain = sealing.open_input(self._roots.inputs, self._job, index, sealed)
         self._attempt = attempt
-        outcome = work.outcome(self._compute, plain)
+        outcome = work.outcome(self._compute, plain, scratch=self._isolation.rung is not Rung.FLAT)
         return sealing.seal_result(self._roots.results, self._job, self._guest, index, attempt, outcome)
 
     def _flush(self, done: list[tuple[int, int, float, bytes]]) -> None:
