@@ -20,7 +20,12 @@ from propolis.adapters.executor.confine import kernel
 
 _LD_W_ABS, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
-_EPERM, _ENOSYS, _ENOTSUP, _DONE = 0x00050001, 0x00050026, 0x0005005F, 0x00050000  # errors given without a call; 0 = success
+_EPERM, _ENOSYS, _ENOTSUP, _DONE = (
+    0x00050001,
+    0x00050026,
+    0x0005005F,
+    0x00050000,
+)  # errors given without a call; 0 = success
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 # name: (x86_64, aarch64); None = the machine has no such call
