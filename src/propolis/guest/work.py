@@ -1,5 +1,6 @@
 """The two kinds of work a guest does, each behind one call: value in, value out. Loaded once per job, from bytes."""
 
+import errno
 import importlib
 import io
 import traceback
@@ -120,13 +121,17 @@ def _kept() -> Iterator[None]:
         yield
 
 
-def outcome(compute: Compute, plain: bytes) -> bytes:
-    """Run one task; return its encoded Outcome. The job's own errors are part of the outcome, for its owner alone."""
+def outcome(compute: Compute, plain: bytes, *, scratch: bool = True) -> bytes:
+    """Run one task; return its encoded Outcome. The job's own errors are part of the outcome, for its owner alone.
+
+    `scratch`: whether the guest has folders of its own; where not, what fails for that says so.
+    """
     try:
         with _kept():
             answer = compute(values.decode(plain))
     except BaseException as error:  # noqa: BLE001  whatever the owner's code raises goes to its owner, SystemExit too
-        return codec.encode(values.Outcome(ok=False, error=_story(error), printed=_printed.take()))
+        story = _story(error) + (NO_SCRATCH if not scratch and _wanted_scratch(error) else "")
+        return codec.encode(values.Outcome(ok=False, error=story[-values.MAX_ERROR :], printed=_printed.take()))
     try:
         result = values.Outcome(ok=True, value=values.encode(answer), printed=_printed.take())
     except PropolisError as error:  # where in our own code it was found helps nobody
@@ -134,6 +139,19 @@ def outcome(compute: Compute, plain: bytes) -> bytes:
             ok=False, error=f"what the function returned: {error}"[:1000] + "\n", printed=_printed.take()
         )
     return codec.encode(result)
+
+
+NO_SCRATCH = (
+    "note: on this machine a guest has no folder of its own (it reaches no namespaces, only the flat rung), so no file can be\n"
+    "made, changed or locked; keep the data in memory, or run where namespaces are allowed (see propolis doctor)\n"
+)
+
+
+def _wanted_scratch(error: BaseException) -> bool:
+    """Return whether a task failed for want of files of its own, as far as its error tells."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EPERM, errno.EACCES, errno.EROFS) or "temporary directory" in str(error)
+    return type(error).__name__ == "OperationalError" and "database" in str(error)  # sqlite3's
 
 
 def failed(error: BaseException) -> Compute:

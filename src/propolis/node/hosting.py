@@ -82,7 +82,7 @@ class Hosting:
             raise Crashed("the guest is gone")
         try:
             await guest.grant(action.sealed)
-            await guest.load(self._blobs.read(action.program))
+            await guest.load(self._blobs.pieces(action.program))
         except BaseException:  # nobody will serve this guest: it must not outlive its place in the book
             await guest.kill()
             self._over(action.guest)

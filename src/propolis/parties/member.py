@@ -1,7 +1,7 @@
 """What node and owner have in common: one session with the orchestrator, kept alive, and the machines that live in it."""
 
 from propolis.messages.jobs import Expect
-from propolis.messages.membership import Invited, TurnedAway, Welcome
+from propolis.messages.membership import Invited, Removed, TurnedAway, Welcome
 from propolis.parties.residents import Residents, posted
 from propolis.ports.world import Entropy
 from propolis.protocols import session
@@ -74,7 +74,7 @@ class MemberParty:
                 return self._lead(session.Disconnected(pairs), now)
             case Heard(message=Welcome() | TurnedAway() as words):
                 return self._answered(words, now)
-            case Heard(message=Invited() | Expect() as news):
+            case Heard(message=Invited() | Removed() | Expect() as news):
                 return [Tell(news)]
             case Heard():
                 said = session.Said(notice.peer, notice.message, notice.body)
@@ -92,4 +92,15 @@ class MemberParty:
         return actions
 
     def _lead(self, event: Event, now: Instant) -> list[Action]:
-        return posted(self.office, self.residents.handle(event, now), now)
+        outputs = self.residents.handle(event, now)
+        actions = posted(self.office, [o for o in outputs if not isinstance(o, session.EndSession)], now)
+        for output in outputs:
+            if isinstance(output, session.EndSession):
+                actions += self._end_session(output, now)
+        return actions
+
+    def _end_session(self, ended: session.EndSession, now: Instant) -> list[Action]:
+        """Hang up after what was said, and come back as a new incarnation: nothing of the old session is resumed."""
+        self.member.ended(now)
+        actions: list[Action] = [Tell(ended), *self.office.forget(ended.peer)]
+        return actions + self._lead(session.Disconnected(()), now)

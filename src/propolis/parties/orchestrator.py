@@ -5,8 +5,9 @@ the changes all residents are told.
 """
 
 from propolis.decisions.guarantees import Known
+from propolis.messages.envelope import Segment
 from propolis.messages.jobs import Answer, Ask
-from propolis.messages.membership import AskInvite, Invited, Join, Rejoin, Role
+from propolis.messages.membership import AskInvite, Invited, Join, Rejoin, Remove, Removed, Role, ShowRemovals
 from propolis.parties.residents import Residents, posted
 from propolis.ports.store import Put
 from propolis.ports.store import Rows as Stored
@@ -28,12 +29,13 @@ from propolis.protocols.machine import (
     TimePassed,
 )
 from propolis.protocols.membership.registrar import Greeting, Registrar
+from propolis.terms.credential import SignedRemovals
 from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant, earliest
 
 META = "meta"
 BOOT = b"boot"
-ANSWERS = (Answer, Invited)
+ANSWERS = (Answer, Invited, Removed)
 MAX_UNANSWERED = 8  # answers an owner may leave unacknowledged before it is asked in vain
 
 
@@ -48,9 +50,11 @@ class OrchestratorParty:
         *,
         link: LinkConfig | None = None,
         jobs: DispatcherConfig | None = None,
+        epoch: float = 0.0,
     ) -> None:
+        """`epoch`: seconds since 1970 at instant 0."""
         self.office = Office(entropy, link, trusting=False)
-        self.registrar = Registrar(entropy)
+        self.registrar = Registrar(entropy, epoch)
         self.dispatcher = Dispatcher(entropy, boot, known, jobs)
         self.residents = Residents(self.dispatcher)
         self._boot = boot
@@ -59,17 +63,26 @@ class OrchestratorParty:
 
     @classmethod
     def restored(
-        cls, entropy: Entropy, rows: Stored, known: Known, now: Instant, *, link: LinkConfig | None = None
+        cls,
+        entropy: Entropy,
+        rows: Stored,
+        known: Known,
+        now: Instant,
+        *,
+        link: LinkConfig | None = None,
+        epoch: float = 0.0,
     ) -> "OrchestratorParty":
         """Return the party as its store left it, at its next boot; nothing stored yet makes a fresh one."""
         boot = int.from_bytes(rows.get(META, BOOT) or b"", "big") + 1
-        party = cls(entropy, boot, known, link=link)
+        party = cls(entropy, boot, known, link=link, epoch=epoch)
         party.registrar.restore(rows)
         party.dispatcher.restore(rows, now)
         return party
 
     def handle(self, event: Event, now: Instant) -> list[Action]:
         """Take one event."""
+        if isinstance(event, session.DiskFilled):
+            self.registrar.full = event.spilled
         if not isinstance(event, ChannelOpened | ChannelClosed | PacketArrived | TimePassed | DialFailed):
             return self._lead(event, now)
         if isinstance(event, ChannelOpened):
@@ -113,10 +126,14 @@ class OrchestratorParty:
         match notice:
             case Heard(message=Join() | Rejoin() as words):
                 return self._greet(notice.peer, words, now)
-            case Heard(message=Ask() | AskInvite()) if self.office.waiting(notice.peer, ANSWERS) >= MAX_UNANSWERED:
+            case Heard(message=Ask() | AskInvite() | Remove()) if (
+                self.office.waiting(notice.peer, ANSWERS) >= MAX_UNANSWERED
+            ):
                 return []  # who takes no answers gets no more of them
             case Heard(message=AskInvite() as ask) if role is Role.OWNER:
                 return self._invite(notice.peer, ask, now)
+            case Heard(message=Remove() as order) if role is Role.OWNER:
+                return self._remove(notice.peer, order, notice.body, now)
             case Heard() if role is not None:
                 said = session.Said(notice.peer, notice.message, notice.body)
                 return self._lead(said, now)
@@ -140,7 +157,7 @@ class OrchestratorParty:
         observed = self._observed.get(peer, "")
         greeting: Greeting
         if isinstance(words, Join):
-            greeting = self.registrar.join(peer, words, observed)
+            greeting = self.registrar.join(peer, words, observed, now)
         else:
             greeting = self.registrar.rejoin(peer, words, observed)
         actions: list[Action] = [Persist(greeting.writes)] if greeting.writes else []
@@ -152,7 +169,10 @@ class OrchestratorParty:
         self.office.admit(peer)
         event: Event | None = session.OwnerEntered(peer)
         if entered.role is Role.NODE:
-            event = session.NodeEntered(peer, entered.report, entered.addresses) if entered.report else None
+            report, credential = entered.report, entered.credential
+            event = session.NodeEntered(peer, report, entered.addresses, credential) if report else None
+        else:
+            actions += self.office.post(self._shown([peer]), now)  # before anything asks it for a key
         if event is not None:
             actions += self._lead(event, now)
         return actions
@@ -161,10 +181,31 @@ class OrchestratorParty:
         if not self.registrar.is_operator(peer):
             refusal = Invited(request=ask.request, token=b"", reason="only the fleet's operator invites")
             return self.office.post([Mail(peer, refusal)], now)
-        token, writes = self.registrar.invite(ask.role)
-        reason = "" if token else "too many invitations are open"
+        token, writes = self.registrar.invite(ask.role, until=ask.until, now=now)
+        why = "the orchestrator's disk is full" if self.registrar.full else "too many invitations are open"
+        reason = "" if token else why
         answer = Mail(peer, Invited(request=ask.request, token=token, reason=reason))
         return [Persist(writes), *self.office.post([answer], now)] if writes else self.office.post([answer], now)
+
+    def _remove(self, peer: NodeId, order: Remove, body: tuple[Segment, ...], now: Instant) -> list[Action]:
+        """Keep the operator's list, end what it ends, and show it to every owner that is here."""
+        signed = SignedRemovals(data=bytes(body[0]) if len(body) == 1 else b"", signature=order.signature)
+        expulsion = self.registrar.remove(peer, signed)
+        actions: list[Action] = [Persist(expulsion.writes)] if expulsion.writes else []
+        for member in expulsion.gone:
+            self._roles.pop(member, None)
+            actions += self._lead(session.MemberRemoved(member), now)
+            actions += self._drop(member)
+        owners = [owner for owner, role in self._roles.items() if role is Role.OWNER]
+        mails = [Mail(peer, Removed(request=order.request, reason=expulsion.reason))]
+        mails += [] if expulsion.reason else self._shown(owners)
+        return actions + self.office.post(mails, now)
+
+    def _shown(self, owners: list[NodeId]) -> list[Mail]:
+        signed = self.registrar.removals
+        if signed is None:
+            return []
+        return [Mail(owner, ShowRemovals(signature=signed.signature), (signed.data,)) for owner in owners]
 
     def _stays_as_stranger(self, peer: NodeId, now: Instant) -> bool:
         """A new incarnation on a channel that stands has to say who it is, in a stranger's time."""

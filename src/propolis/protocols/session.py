@@ -4,8 +4,9 @@ These events belong to no family, so that machines of several families can live 
 """
 
 from propolis.messages.envelope import Message, Segment
-from propolis.protocols.machine import BodyPart, Event
+from propolis.protocols.machine import Action, BodyPart, Event
 from propolis.terms.capability import CapabilityReport
+from propolis.terms.credential import Credential
 from propolis.terms.identity import NodeId
 
 Hears = tuple[type[Message], ...]
@@ -36,6 +37,7 @@ class NodeEntered(Change, frozen=True):
     node: NodeId
     report: CapabilityReport
     addresses: tuple[str, ...] = ()
+    credential: Credential | None = None
 
 
 class NodeSuspected(Change, frozen=True):
@@ -56,6 +58,12 @@ class NodeLost(Change, frozen=True):
     node: NodeId
 
 
+class MemberRemoved(Change, frozen=True):
+    """The operator removed a node or an owner: nothing of it goes on."""
+
+    member: NodeId
+
+
 class OwnerEntered(Change, frozen=True):
     """An owner's client is connected."""
 
@@ -69,9 +77,13 @@ class OwnerLost(Change, frozen=True):
 
 
 class DiskFilled(Change, frozen=True):
-    """`full` = the journal has no room: take no new work until it has."""
+    """`full` = the journal has no room: take no new work until it has.
+
+    `spilled` = a write failed already: nothing that would take room is written, results that come run again later.
+    """
 
     full: bool
+    spilled: bool = False
 
 
 # -- at a member
@@ -85,3 +97,10 @@ class Disconnected(Change, frozen=True):
     """The session with the orchestrator is over; `unsent` = messages it never took."""
 
     unsent: tuple[tuple[Message, tuple[BodyPart, ...]], ...] = ()
+
+
+class EndSession(Action, frozen=True):
+    """Asked of the party: what `peer` says in this session is not listened to any more. A fresh one may follow."""
+
+    peer: NodeId
+    reason: str

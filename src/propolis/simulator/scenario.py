@@ -91,12 +91,12 @@ class _Run:
         hub = kernel.parties[self.hub]
         assert isinstance(hub, OrchestratorParty)
         operator = _seed(b"owner", 0)
-        granted = credential.grant(lambda c, d: identity.sign(operator, c, d), self.hub, Role.NODE, INVITATION)
+        granted = credential.grant(lambda c, d: identity.sign(operator, c, d), self.hub, Role.NODE, INVITATION, 0)
         for number in range(s.nodes):
             seed = _seed(b"node", number)
             name = identity.public_of(seed)
-            machine = Simulated(seed, device(number, self.dice), credential.take(INVITATION, granted, name))
-            self.labour.machines[name] = machine
+            proof = credential.take(INVITATION, granted, name, until=0, joined=0)
+            self.labour.machines[name] = Simulated(seed, device(number, self.dice), proof)
             token, writes = hub.registrar.invite(Role.NODE)
             kernel.commit(self.hub, writes)
             kernel.add(name, self._node_party(name, token))

@@ -27,8 +27,10 @@ KNOWN = known_today()
 
 def invited(name):
     secret = b"i" * 32
-    granted = credential.grant(lambda context, data: identity.sign(b"w" * 32, context, data), ORCH, Role.NODE, secret)
-    return credential.take(secret, granted, name)
+    granted = credential.grant(
+        lambda context, data: identity.sign(b"w" * 32, context, data), ORCH, Role.NODE, secret, 0
+    )
+    return credential.take(secret, granted, name, until=0, joined=0)
 
 
 def report(name="n", slots=2, rung=Rung.NAMESPACES):

@@ -1,11 +1,18 @@
 """Several machines in one party: messages, events and answers find theirs, changes and time find all."""
 
+from typing import get_args
+
 import pytest
 
 from propolis.messages import jobs as say
+from propolis.messages import membership as member
+from propolis.messages.envelope import Message
 from propolis.parties.residents import Residents
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
+from propolis.protocols.jobs.dispatcher import Dispatcher
+from propolis.protocols.jobs.submitter import Submitter
+from propolis.protocols.jobs.worker import Worker
 from propolis.protocols.machine import TimePassed, Work, WorkDone, WorkFailed
 from propolis.terms.errors import ProtocolMisuse
 
@@ -38,6 +45,17 @@ class Echo:
 
 def said(message):
     return session.Said(PEER, message)
+
+
+def test_every_message_is_heard_by_somebody():
+    """What a machine matches but does not claim would be dropped without a word."""
+    of_parties = {
+        member.Join, member.Rejoin, member.Welcome, member.TurnedAway, member.AskInvite, member.Invited, member.Remove,
+        member.Removed, say.Expect,
+    }  # fmt: skip
+    claimed = [*of_parties, *Dispatcher.hears, *Worker.hears, *Submitter.hears]
+    assert set(claimed) == set(get_args(Message))
+    assert len(claimed) == len(set(claimed)) + len(set(Worker.hears) & set(Dispatcher.hears))
 
 
 def test_a_message_and_an_outside_event_find_their_resident():

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import msgspec
 
-from propolis.adapters.executor.pipes import GuestPipes
+from propolis.adapters.executor.pipes import PIPE_BYTES, GuestPipes
 from propolis.messages import codec
 from propolis.messages import guest as frames
-from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
+from propolis.ports.executor import GuestOrder, Pieces, TaskInput, TaskOutput
 from propolis.terms.capability import Isolation
 from propolis.terms.errors import Crashed, CustodyError, ExecutorError, MalformedMessage, Overran, SealBroken
 from propolis.terms.job import MAX_TASK_BYTES, Kind
@@ -25,10 +25,22 @@ LOAD_BYTES_PER_SECOND = 4 * 1024 * 1024
 """A larger program is given longer: at least this much of it must be opened and built each second."""
 
 GRACE = 1.0
-BATCH_BYTES = 32 * 1024 * 1024
+BATCH_BYTES = PIPE_BYTES // 2
+"""Of one frame of tasks, if it holds more than one: while a guest computes it, the next one waits whole in the pipe."""
 
 T = TypeVar("T")
 End = Callable[[], Awaitable[None]]
+
+
+async def pieces_of(program: bytes | memoryview | Pieces) -> AsyncIterator[bytes]:
+    """Yield the program in pieces, wherever it is."""
+    if isinstance(program, bytes | memoryview):
+        view = memoryview(program)
+        for start in range(0, len(view), frames.PIECE):
+            yield bytes(view[start : start + frames.PIECE])
+        return
+    async for piece in program:
+        yield piece
 
 
 class ProcessGuest:
@@ -80,13 +92,18 @@ class ProcessGuest:
             self._pipes.write(frames.frame(frames.Tag.GRANT, sealed))
             await self._expect(frames.Tag.GRANTED, BOOT_SECONDS)
 
-    async def load(self, program: bytes | memoryview) -> None:
-        """Hand over the sealed program."""
-        view = memoryview(program)
-        limit = self._order.needs.task_seconds + LOAD_SECONDS + len(view) / LOAD_BYTES_PER_SECOND
+    async def load(self, program: bytes | memoryview | Pieces) -> None:
+        """Hand over the sealed program, a piece when the one before is taken."""
+        size = len(program) if isinstance(program, bytes | memoryview) else program.size
+        limit = self._order.needs.task_seconds + LOAD_SECONDS + size / LOAD_BYTES_PER_SECOND
         async with self._alive_or_ended():
-            for start in range(0, len(view), frames.PIECE):
-                self._pipes.write(frames.frame(frames.Tag.PIECE, bytes(view[start : start + frames.PIECE])))
+            try:
+                async with asyncio.timeout(limit):
+                    async for piece in pieces_of(program):
+                        self._pipes.write(*frames.piece_frame(piece))
+                        await self._pipes.drained()
+            except TimeoutError:
+                raise Overran(f"the guest did not take its program within {limit:g} s") from None
             self._pipes.write(frames.frame(frames.Tag.LOAD))
             loaded: frames.Loaded = codec.decode(await self._expect(frames.Tag.LOADED, limit), frames.Loaded)
             # The program has run by now and may speak for the guest: nothing but the lock is taken from it, and that only
@@ -116,7 +133,7 @@ class ProcessGuest:
             attempts=tuple(item.attempt for item in items),
             sizes=tuple(len(item.sealed) for item in items),
         )
-        self._pipes.write(frames.batch_frame(frames.Tag.TASKS, head, [item.sealed for item in items]))
+        self._pipes.write(*frames.batch_segments(frames.Tag.TASKS, head, [item.sealed for item in items]))
 
     async def outputs(self) -> list[TaskOutput]:
         """Wait for results; a task that takes longer than it declared costs the guest its life."""
@@ -133,7 +150,7 @@ class ProcessGuest:
                 self._moved = time.monotonic()
         return found
 
-    def _opened(self, payload: bytes) -> list[TaskOutput]:
+    def _opened(self, payload: frames.Segment) -> list[TaskOutput]:
         """Return the results in a frame. Only what is owed counts, in the order it was asked for, each once; an empty
         frame would be a way to move the time limit. Raises MalformedMessage, Crashed, Overran."""
         batch, bodies = frames.open_batch(payload)
@@ -149,7 +166,7 @@ class ProcessGuest:
             found.append(TaskOutput(index=index, attempt=attempt, sealed=bytes(body), milliseconds=spent))
         return found
 
-    async def _next(self) -> tuple[frames.Tag, bytes]:
+    async def _next(self) -> tuple[frames.Tag, frames.Segment]:
         """Return the next frame. Raises Overran when the current task is overdue; idle guests are never overdue."""
         limit = self._order.needs.task_seconds + GRACE
         while True:
@@ -160,7 +177,7 @@ class ProcessGuest:
                 if self._owed and time.monotonic() - self._moved >= limit:
                     raise Overran(f"a task ran longer than its {self._order.needs.task_seconds:g} s") from None
 
-    async def _expect(self, wanted: frames.Tag, seconds: float) -> bytes:
+    async def _expect(self, wanted: frames.Tag, seconds: float) -> frames.Segment:
         try:
             tag, payload = await self._pipes.next(seconds)
         except TimeoutError:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from propolis.crypto import granting, sealing
 from propolis.messages import codec, values
 from propolis.messages.program import Program
-from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
+from propolis.ports.executor import GuestOrder, Pieces, TaskInput, TaskOutput
 from propolis.terms.capability import Isolation, Rung
 from propolis.terms.errors import Crashed, Overran, SealBroken
 from propolis.terms.identity import GuestId, JobId
@@ -56,8 +56,10 @@ class RehearsedGuest:
         job, guest = JobId(self._order.job), GuestId(self._order.guest)
         self._roots = granting.open_grant(self._private, job, guest, sealed)
 
-    async def load(self, program: bytes | memoryview) -> None:
+    async def load(self, program: bytes | memoryview | Pieces) -> None:
         """Open a function; models are for real executors."""
+        if not isinstance(program, bytes | memoryview):
+            program = b"".join([piece async for piece in program])
         if self._roots is None:
             raise SealBroken("no grant yet")
         plain: Program = codec.decode(

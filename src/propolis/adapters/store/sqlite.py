@@ -21,6 +21,8 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS rows (tbl TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, UNIQUE (tbl, key))"
 )
 
+_LOG_BYTES = 32 * 1024 * 1024  # twice what SQLite lets the log grow to before it copies it back
+
 
 class SqliteStore:
     """One state folder's rows; holds the file for itself."""
@@ -107,8 +109,18 @@ class SqliteStore:
         yield from self._db.execute(query, (table, *_bounds(prefix)))
 
     def room(self) -> int:
-        """Return the bytes free on the store's file system."""
-        return shutil.disk_usage(self._path.parent).free
+        """Return the bytes that rows may still take: on the file system and within the file, with pages free inside it.
+
+        Also those need the write-ahead log to grow: where the disk has no room for that, they are no room.
+        """
+        free = shutil.disk_usage(self._path.parent).free
+        if free < _LOG_BYTES:
+            return free
+        size, count, most, unused = (
+            int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_size", "page_count", "max_page_count", "freelist_count")
+        )
+        return min(free, (most - count) * size) + unused * size
 
     def close(self) -> None:
         """Close; idempotent."""

@@ -92,23 +92,26 @@ class Dispatcher:
         match event:
             case session.Said(peer=peer, message=message, body=body):
                 self._said(peer, message, body, now)
-            case session.NodeEntered(node=node, report=report, addresses=addresses):
-                hosting.entered(desk, Node(node, report, addresses), now)
+            case session.NodeEntered(node=node, report=report, addresses=addresses, credential=credential):
+                hosting.entered(desk, Node(node, report, addresses, credential), now)
             case session.NodeSuspected(node=node):
                 hosting.suspected(desk, node, suspect=True)
             case session.NodeRecovered(node=node):
                 hosting.suspected(desk, node, suspect=False)
             case session.NodeLost(node=node):
                 hosting.lost(desk, node, now)
+            case session.MemberRemoved(member=member):
+                hosting.removed(desk, member, now)
+                intake.removed(desk, member, now)
             case session.OwnerEntered(owner=owner):
                 desk.owners.add(owner)
                 desk.dirty = True
             case session.OwnerLost(owner=owner):
                 desk.owners.discard(owner)
                 desk.dirty = True
-            case session.DiskFilled(full=full):
-                desk.disk_full = full
-                for job in desk.jobs.values() if not full else ():
+            case session.DiskFilled(full=full, spilled=spilled):
+                desk.disk_full, desk.spilled, desk.dirty = full, spilled, True
+                for job in desk.jobs.values():
                     desk.feed_all(job)
             case WorkDone(ticket=ticket, result=result):
                 self._work_done(ticket, result, now)
