@@ -44,7 +44,9 @@ class TbsLine:
         self._tbs = library if library is not None else _library()
         self._context = ctypes.c_void_p()
         params = _Params(VERSION_TWO, INCLUDE_TPM_20)
-        self._checked("Tbsi_Context_Create", self._tbs.Tbsi_Context_Create(ctypes.byref(params), ctypes.byref(self._context)))
+        self._checked(
+            "Tbsi_Context_Create", self._tbs.Tbsi_Context_Create(ctypes.byref(params), ctypes.byref(self._context))
+        )
         self._open = True
 
     def transact(self, command: bytes) -> bytes:

@@ -39,6 +39,15 @@ class Public(msgspec.Struct, frozen=True, kw_only=True):
         return u16(self.name_alg) + _hash(self.name_alg, self.raw)
 
 
+def qualified(key: Public, *parents: bytes, hierarchy: int) -> bytes:
+    """Return the Qualified Name of a key under parents of these Names, nearest the hierarchy first (Part 1, 16.2)."""
+    above = u32(hierarchy)
+    for name in (*parents, key.name):
+        alg = int.from_bytes(name[:2], "big")
+        above = u16(alg) + _hash(alg, above + name)
+    return above
+
+
 def _hash(alg: int, data: bytes) -> bytes:
     digest = Hash(hash_of(alg))
     digest.update(data)

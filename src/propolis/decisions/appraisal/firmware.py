@@ -125,7 +125,9 @@ def read(log: Log, bank: int = Alg.SHA256) -> Boot:
             if found.name == "SecureBoot" and found.vendor == GLOBAL:
                 secure = _switch(found.data)
         elif event.type == Kind.VARIABLE_AUTHORITY:
-            authorities.append(event.digests[bank])  # firmware and shim differ in what they hash: the digest is what counts
+            authorities.append(
+                event.digests[bank]
+            )  # firmware and shim differ in what they hash: the digest is what counts
         elif event.type == Kind.BOOT_APPLICATION:
             applications.append(event.digests[bank])
     return Boot(

@@ -138,7 +138,9 @@ def parse_ascii(data: bytes) -> list[Entry]:
 def _line(line: bytes) -> Entry:
     words = line.split(b" ", 3)
     if len(words) != 4 or words[0] != b"10":
-        raise Rejected("ima_pcr" if len(words) == 4 else "ima_field", "not a line of register, digest, template and fields")
+        raise Rejected(
+            "ima_pcr" if len(words) == 4 else "ima_field", "not a line of register, digest, template and fields"
+        )
     template = _template(words[2])
     try:
         digest = bytes.fromhex(words[1].decode("ascii"))
@@ -162,7 +164,13 @@ def _body(template: str, rest: bytes) -> bytes:
     name, _, last = path.rpartition(b" ")
     if template == "ima-sig":
         signed = bool(name) and last[:2] == b"03" and len(last) > 16
-        return _packed([*fields, (name if signed else path.rstrip(b" ")) + b"\x00", bytes.fromhex(last.decode()) if signed else b""])
+        return _packed(
+            [
+                *fields,
+                (name if signed else path.rstrip(b" ")) + b"\x00",
+                bytes.fromhex(last.decode()) if signed else b"",
+            ]
+        )
     return _packed([*fields, name + b"\x00", bytes.fromhex(last.decode("ascii"))])
 
 

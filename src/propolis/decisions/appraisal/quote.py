@@ -10,9 +10,9 @@ import msgspec
 
 from propolis.crypto.tpm import attest, policy
 from propolis.crypto.tpm.attest import Clock
-from propolis.crypto.tpm.ids import Alg, Attribute, Tag
+from propolis.crypto.tpm.ids import Alg, Attribute, Handle, Tag
 from propolis.crypto.tpm.kdf import digest_size
-from propolis.crypto.tpm.public import Public
+from propolis.crypto.tpm.public import Public, qualified
 from propolis.terms.errors import Rejected
 
 _MUST = (
@@ -22,21 +22,27 @@ _MUST = (
     | Attribute.RESTRICTED
     | Attribute.SIGN
 )
-MOST_RESETS = 100_000  # what a chip counts in a life; an obfuscated count is a random number of 32 bits
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What a quote has to be about: the binding value, the registers of one bank, and the clock seen last (None: never)."""
+    """What a quote has to be about: the binding value, the registers of one bank, and the clock seen last (None: never).
+
+    `ek_name`: Name of the endorsement key, for attestation keys that are its children. `home`: demand that the key's home is
+    shown; others' evidence may lack what shows it.
+    """
 
     binding: bytes
+    ek_name: bytes = b""
+    home: bool = True
     pcrs: tuple[int, ...]
     bank: int = Alg.SHA256
     before: Clock | None = None
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """A quote that holds: the registers' values, and the TPM's clock."""
+    """A quote that holds: the registers' values, and the TPM's clock, which means something only where `home` is shown."""
 
+    home: bool
     values: Mapping[int, bytes]
     clock: Clock
 
@@ -59,12 +65,24 @@ def verify(ak: Public, attested: bytes, signature: bytes, values: Mapping[int, b
     attest.verify(ak, attested, attest.parse_signature(signature))
     if said.kind != Tag.ATTEST_QUOTE:
         raise Rejected("attest_type", "an attestation of something else where a quote belongs")
+    home = said.signer in _homes(ak, asked.ek_name)
+    if asked.home and not home:
+        raise Rejected("ak_hierarchy", "the attestation key's home is not the endorsement hierarchy")
     if said.extra != asked.binding:
         raise Rejected("nonce", "the quote is bound to something else: another nonce, key, channel, node or purpose")
     _check_selection(said, asked)
     _check_values(said.digest, values, asked)
     check_clock(said.clock, asked.before)
-    return Quote(values=dict(values), clock=said.clock)
+    return Quote(home=home, values=dict(values), clock=said.clock)
+
+
+def _homes(ak: Public, ek_name: bytes) -> set[bytes]:
+    """Return the Qualified Names that put the key into the endorsement hierarchy: itself a primary, or the EK's child.
+
+    In another hierarchy a TPM shows obfuscated counts, and neither reset nor firmware could be told (Part 1, 36.7).
+    """
+    homes = {qualified(ak, hierarchy=Handle.ENDORSEMENT)}
+    return homes | {qualified(ak, ek_name, hierarchy=Handle.ENDORSEMENT)} if ek_name else homes
 
 
 def _check_selection(said: attest.Attested, asked: Asked) -> None:
@@ -88,9 +106,7 @@ def _check_values(digest: bytes, values: Mapping[int, bytes], asked: Asked) -> N
 
 
 def check_clock(now: Clock, before: Clock | None) -> None:
-    """Step 9: within one enrolment nothing was reset, set back or exchanged. Raises Rejected: ak_hierarchy, reset, ..."""
-    if now.resets > MOST_RESETS:
-        raise Rejected("ak_hierarchy", "the counts are obfuscated: the key's home is not the endorsement hierarchy")
+    """Step 9: nothing was reset, set back or exchanged since. Raises Rejected: firmware, clock_rollback, reset."""
     if before is None:
         return
     if now.firmware != before.firmware:
