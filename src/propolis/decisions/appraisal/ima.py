@@ -32,7 +32,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_binary(data: bytes) -> list[Entry]:
-    """Read binary_runtime_measurements. Raises Rejected: oversize, ima_truncated, ima_template, ima_field, ima_digest, ima_count."""
+    """Read binary_runtime_measurements. Raises Rejected: oversize, ima_truncated, _template, _field, _digest, _pcr, _count."""
     if len(data) > MAX_LIST:
         raise Rejected("oversize", f"a list of {len(data)} bytes")
     entries: list[Entry] = []
@@ -164,13 +164,8 @@ def _body(template: str, rest: bytes) -> bytes:
     name, _, last = path.rpartition(b" ")
     if template == "ima-sig":
         signed = bool(name) and last[:2] == b"03" and len(last) > 16
-        return _packed(
-            [
-                *fields,
-                (name if signed else path.rstrip(b" ")) + b"\x00",
-                bytes.fromhex(last.decode()) if signed else b"",
-            ]
-        )
+        file, proof = (name, bytes.fromhex(last.decode("ascii"))) if signed else (path.rstrip(b" "), b"")
+        return _packed([*fields, file + b"\x00", proof])
     return _packed([*fields, name + b"\x00", bytes.fromhex(last.decode("ascii"))])
 
 
