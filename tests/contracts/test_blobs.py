@@ -84,7 +84,7 @@ async def fetch(net, holders, blobs=None):
     service = BlobService(blobs, dialled(wire), lambda peer, blob: False)
     try:
         await asyncio.wait_for(service.fetch(refs[0], [holder.contact for holder in holders]), 20)
-        assert service.read(refs[0]) == DATA
+        assert b"".join([piece async for piece in service.pieces(refs[0])]) == DATA
     finally:
         for holder in holders:
             holder.task.cancel()

@@ -124,3 +124,32 @@ def test_a_node_and_an_owner_on_another_computer(computers, scheme):
             lent.terminate()
             lent.wait(20)
         here.run("down")
+
+
+def without_udp(computer):
+    """Drop every UDP packet this computer would send, as a firewall does: without a word to anybody."""
+    ip("-n", computer.name, "rule", "add", "pref", "5", "ipproto", "udp", "blackhole")
+
+
+def test_where_udp_is_dropped_a_member_comes_by_websocket_by_itself(computers):
+    here, there = computers
+    up(here)
+    lent = None
+    try:
+        for_owner, for_node = (here.run("invite", role) for role in ("owner", "node"))
+        assert {"://" in address for address in from_text(for_node).addresses} == {True, False}
+        without_udp(here)
+        command = there.words("node", "join", "-", "--name", "lent", "--slots", 1)
+        with (there.folder / "node.log").open("wb") as log:
+            lent = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
+        lent.stdin.write(for_node + "\n")
+        lent.stdin.close()
+        assert "inside the fleet" in lent.stdout.readline()
+        assert "reached at ws://" in (there.folder / "node.log").read_text()
+        there.run("join", for_owner, home="owner")
+        works(there, "owner")
+    finally:
+        if lent is not None:
+            lent.terminate()
+            lent.wait(20)
+        here.run("down")

@@ -24,6 +24,7 @@ from propolis.node.hosting import Hosting
 from propolis.parties.node import node_party
 from propolis.ports.executor import Executor
 from propolis.ports.wire import Wire
+from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import Dial, DialFailed, Event, HangUp, Transmit
 from propolis.protocols.membership.member import Barred, Inside
@@ -43,6 +44,7 @@ from propolis.terms.job import Needs
 log = logging.getLogger(__name__)
 
 NO_WAY_SECONDS = 2.0
+MAX_REASONS = 16
 
 
 def _unheard(orchestrator: Contact, reason: str) -> None:
@@ -69,6 +71,7 @@ class Node:
             raise ConfigError(f"{home} belongs to no fleet; join one: propolis node join INVITATION")
         self._fleet = fleet
         self._unreached = unreached
+        self._ended_for: set[str] = set()
         self._expected: set[tuple[NodeId, BlobId]] = set()
         self.orchestrator = fleet.orchestrator
         self.inside = asyncio.Event()
@@ -124,10 +127,8 @@ class Node:
         driver.after_round(post.flush)
         post.start()
         driver.start()
-        warmer = getattr(self._executor, "warm", None)
-        if warmer is not None:
-            for slot in range(self.report.slots):
-                warmer(slot)
+        for slot in range(self.report.slots):
+            self._executor.warm(slot)
         self._driver = driver
         try:
             await driver.join()
@@ -175,6 +176,10 @@ class Node:
                     (self._home / "fleet.json").unlink(missing_ok=True)
                 self.inside.set()
                 self._turned_away.set()
+            case session.EndSession(reason=reason):
+                fresh = reason not in self._ended_for and len(self._ended_for) < MAX_REASONS
+                log.log(logging.ERROR if fresh else logging.DEBUG, "the session is ended: %s", reason)
+                self._ended_for.update((reason,) if fresh else ())
             case Expect(program=program, peers=peers):
                 if len(self._expected) > 100_000:
                     self._expected.clear()

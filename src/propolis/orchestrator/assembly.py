@@ -19,6 +19,7 @@ from propolis.ports.wire import Wire
 from propolis.runtime import config
 from propolis.runtime.invitation import Invitation, to_text
 from propolis.terms.errors import StoreFull
+from propolis.terms.identity import NodeId
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Orchestrator:
         self.keys = FileKeyHome(home / "identity")
         self.addresses: tuple[str, ...] = ()
         self.owner_invitation = ""
+        self._life: Life | None = None
 
     async def serve(self, ready: Callable[["Orchestrator"], None], *, invite_operator: bool = False) -> None:
         """Run until cancelled or broken. `invite_operator`: issue the first operator's invitation at start.
@@ -45,9 +47,9 @@ class Orchestrator:
         A write that finds the disk full ends one life and begins the next from what is written: nothing that failed was
         ever acknowledged, so members come back to it as after a crash. The wires stay open meanwhile.
         """
-        wires = await self._wires()
+        wires = await self._wires(self._is_member)
         self.addresses = told([address for wire in wires for address in wire.addresses])
-        life = Life(self._home, wires, RESERVE)
+        life = self._life = Life(self._home, wires, RESERVE)
         pause, inviting, said = FIRST_PAUSE, invite_operator, False
 
         def serving() -> None:
@@ -73,6 +75,9 @@ class Orchestrator:
             for wire in wires:
                 await wire.close()
 
+    def _is_member(self, peer: NodeId) -> bool:
+        return self._life is not None and self._life.is_member(peer)
+
     def _invite(self, party: OrchestratorParty) -> tuple[Write, ...]:
         """Issue the first operator's invitation. All others are the operator's to give: its word is what owners check."""
         token, writes = party.registrar.invite(Role.OWNER, operator=True)
@@ -80,15 +85,15 @@ class Orchestrator:
         self.owner_invitation = to_text(invitation)
         return writes
 
-    async def _wires(self) -> list[Wire]:
+    async def _wires(self, member: Callable[[NodeId], bool]) -> list[Wire]:
         wires: list[Wire] = []
         seed, settings = self.keys.seed_for_wire(), self._settings
         if has_iroh():
             from propolis.adapters.wire.iroh import IrohWire
 
-            wires.append(await IrohWire.bind(seed, listen=settings.listen))
+            wires.append(await IrohWire.bind(seed, listen=settings.listen, member=member))
         if settings.websocket:
-            wires.append(await WebSocketWire.open(seed, listen=settings.websocket))
+            wires.append(await WebSocketWire.open(seed, listen=settings.websocket, member=member))
         listen = told([a for wire in wires for a in wire.addresses if "://" not in a]) or settings.listen
         web = next((a.partition("://")[2] for wire in wires for a in wire.addresses if "://" in a), "")
         found = config.OrchestratorFile(listen=listen, websocket=web)

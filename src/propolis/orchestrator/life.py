@@ -16,19 +16,18 @@ from propolis.adapters.blobs.files import FileBlobs
 from propolis.adapters.solver.greedy import GreedySolver
 from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.world.system import SystemClock, SystemEntropy
-from propolis.parties.orchestrator import BOOT, META, OrchestratorParty, restore
+from propolis.parties.orchestrator import OrchestratorParty
 from propolis.ports.store import Store, Write
 from propolis.ports.wire import Wire
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS
 from propolis.protocols.machine import Dial, HangUp, Persist, Transmit
-from propolis.protocols.membership.registrar import TABLES
 from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
 from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
 from propolis.terms.errors import StoreFull
+from propolis.terms.identity import NodeId
 from propolis.terms.placement import Placement
 
 log = logging.getLogger(__name__)
@@ -48,6 +47,11 @@ class Life:
         self._wires = wires
         self._reserve = reserve
         self._spilled_at: float | None = None
+        self._party: OrchestratorParty | None = None
+
+    def is_member(self, peer: NodeId) -> bool:
+        """Return whether the key was a member when last anybody knew."""
+        return self._party is not None and self._party.registrar.is_member(peer)
 
     async def live(self, prepare: Prepare, serving: Callable[[], None]) -> None:
         """Serve. `prepare`: what to ask of the party, and what of it to write, before it meets anyone; `serving` is told then.
@@ -65,7 +69,9 @@ class Life:
 
     async def _live(self, store: SqliteStore, prepare: Prepare, serving: Callable[[], None]) -> None:
         clock = SystemClock()
-        party = _restored(store, clock)
+        party = self._party = OrchestratorParty.restored(
+            SystemEntropy(), store, known_today(), clock.now(), epoch=time.time() - clock.now()
+        )
         store.commit(prepare(party))
         room = Room(store, party.first_writes(), self._reserve, self._spilled_at)
         driver = Driver(party, clock=clock, store=store)
@@ -139,17 +145,3 @@ async def _watch(room: Room, driver: Driver) -> None:
             driver.post(now)
             log.warning("the disk is %s", "full: new work is refused" if now.full else "free again")
         await asyncio.sleep(ROOM_SECONDS)
-
-
-def _restored(store: Store, clock: SystemClock) -> OrchestratorParty:
-    boot = int.from_bytes(store.get(META, BOOT) or b"", "big") + 1
-    party = OrchestratorParty(SystemEntropy(), boot, known_today(), epoch=time.time() - clock.now())
-    restore(
-        party,
-        ((table, key, value) for table in TABLES for key, value in store.scan(table)),
-        (value for _, value in store.scan(JOBS)),
-        store.sizes(INPUTS),
-        store.scan(RESULTS),
-        clock.now(),
-    )
-    return party

@@ -3,6 +3,7 @@
 from propolis.decisions.guarantees import Known
 from propolis.messages.membership import Role
 from propolis.parties.member import MemberParty
+from propolis.parties.residents import Residents
 from propolis.ports.world import Entropy
 from propolis.protocols.jobs.worker import Worker
 from propolis.protocols.link.terms import LinkConfig
@@ -29,4 +30,4 @@ def node_party(
     """
     member = Member(orchestrator, Role.NODE, token, report)
     member.addresses, member.credential = addresses, credential
-    return MemberParty(entropy, member, Worker(orchestrator, report, known), link)
+    return MemberParty(entropy, member, Residents(Worker(orchestrator, report, known)), link)

@@ -1,15 +1,18 @@
-"""The orchestrator: links to everyone, the registrar that lets members in, the dispatcher that runs their jobs."""
+"""The orchestrator: links to everyone, the registrar that lets members in, the dispatcher that runs their jobs.
 
-from collections.abc import Iterable, Sequence
+A machine of another family is one more resident: it hears members' messages, and what its members' roles are it learns from
+the changes all residents are told.
+"""
 
 from propolis.decisions.guarantees import Known
 from propolis.messages.envelope import Segment
 from propolis.messages.jobs import Answer, Ask
 from propolis.messages.membership import AskInvite, Invited, Join, Rejoin, Remove, Removed, Role, ShowRemovals
+from propolis.parties.residents import Residents, posted
 from propolis.ports.store import Put
+from propolis.ports.store import Rows as Stored
 from propolis.ports.world import Entropy
 from propolis.protocols import session
-from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS
 from propolis.protocols.jobs.desk import DispatcherConfig
 from propolis.protocols.jobs.dispatcher import Dispatcher
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened, Recovered, Suspected
@@ -25,7 +28,7 @@ from propolis.protocols.machine import (
     Persist,
     TimePassed,
 )
-from propolis.protocols.membership.registrar import INVITES, MEMBERS, REMOVALS, Greeting, Registrar
+from propolis.protocols.membership.registrar import Greeting, Registrar
 from propolis.terms.credential import SignedRemovals
 from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant, earliest
@@ -53,16 +56,35 @@ class OrchestratorParty:
         self.office = Office(entropy, link, trusting=False)
         self.registrar = Registrar(entropy, epoch)
         self.dispatcher = Dispatcher(entropy, boot, known, jobs)
+        self.residents = Residents(self.dispatcher)
         self._boot = boot
         self._roles: dict[NodeId, Role] = {}
         self._observed: dict[NodeId, str] = {}
+
+    @classmethod
+    def restored(
+        cls,
+        entropy: Entropy,
+        rows: Stored,
+        known: Known,
+        now: Instant,
+        *,
+        link: LinkConfig | None = None,
+        epoch: float = 0.0,
+    ) -> "OrchestratorParty":
+        """Return the party as its store left it, at its next boot; nothing stored yet makes a fresh one."""
+        boot = int.from_bytes(rows.get(META, BOOT) or b"", "big") + 1
+        party = cls(entropy, boot, known, link=link, epoch=epoch)
+        party.registrar.restore(rows)
+        party.dispatcher.restore(rows, now)
+        return party
 
     def handle(self, event: Event, now: Instant) -> list[Action]:
         """Take one event."""
         if isinstance(event, session.DiskFilled):
             self.registrar.full = event.spilled
         if not isinstance(event, ChannelOpened | ChannelClosed | PacketArrived | TimePassed | DialFailed):
-            return self._route(self.dispatcher.handle(event, now), now)
+            return self._lead(event, now)
         if isinstance(event, ChannelOpened):
             self._observed[event.peer] = event.observed
             if event.peer not in self._roles and not self.registrar.stranger(event.peer, now):
@@ -76,18 +98,18 @@ class OrchestratorParty:
         if isinstance(event, TimePassed):
             for peer in self.registrar.overdue(now):
                 actions += self._drop(peer)
-            actions += self._route(self.dispatcher.handle(event, now), now)
+            actions += self._lead(event, now)
         return actions
 
     def deadline(self) -> Instant | None:
         """Return when TimePassed is wanted."""
-        return earliest(self.office.deadline(), self.registrar.deadline(), self.dispatcher.deadline())
+        return earliest(self.office.deadline(), self.registrar.deadline(), self.residents.deadline())
 
     def check(self) -> None:
         """Assert the invariants."""
         self.office.check()
         self.registrar.check()
-        self.dispatcher.check()
+        self.residents.check()
         for node in self.dispatcher.desk.nodes.values():
             assert not node.up or node.suspect == self.office.is_suspect(node.id), (
                 "suspicion begins and ends with the link's"
@@ -114,20 +136,20 @@ class OrchestratorParty:
                 return self._remove(notice.peer, order, notice.body, now)
             case Heard() if role is not None:
                 said = session.Said(notice.peer, notice.message, notice.body)
-                return self._route(self.dispatcher.handle(said, now), now)
+                return self._lead(said, now)
             case Heard():
                 return self._drop(notice.peer)  # a stranger's first words are Join or Rejoin, or it is no guest of ours
             case Opened():
                 return []
             case Suspected() if role is Role.NODE:
-                return self._route(self.dispatcher.handle(session.NodeSuspected(notice.peer), now), now)
+                return self._lead(session.NodeSuspected(notice.peer), now)
             case Recovered() if role is Role.NODE:
-                return self._route(self.dispatcher.handle(session.NodeRecovered(notice.peer), now), now)
+                return self._lead(session.NodeRecovered(notice.peer), now)
             case Lost() if role is not None:
                 del self._roles[notice.peer]
                 left = [] if self._stays_as_stranger(notice.peer, now) else self._drop(notice.peer)
                 event = session.NodeLost(notice.peer) if role is Role.NODE else session.OwnerLost(notice.peer)
-                return left + self._route(self.dispatcher.handle(event, now), now)
+                return left + self._lead(event, now)
             case _:
                 return []
 
@@ -152,7 +174,7 @@ class OrchestratorParty:
         else:
             actions += self.office.post(self._shown([peer]), now)  # before anything asks it for a key
         if event is not None:
-            actions += self._route(self.dispatcher.handle(event, now), now)
+            actions += self._lead(event, now)
         return actions
 
     def _invite(self, peer: NodeId, ask: AskInvite, now: Instant) -> list[Action]:
@@ -172,7 +194,7 @@ class OrchestratorParty:
         actions: list[Action] = [Persist(expulsion.writes)] if expulsion.writes else []
         for member in expulsion.gone:
             self._roles.pop(member, None)
-            actions += self._route(self.dispatcher.handle(session.MemberRemoved(member), now), now)
+            actions += self._lead(session.MemberRemoved(member), now)
             actions += self._drop(member)
         owners = [owner for owner, role in self._roles.items() if role is Role.OWNER]
         mails = [Mail(peer, Removed(request=order.request, reason=expulsion.reason))]
@@ -194,32 +216,5 @@ class OrchestratorParty:
         self._observed.pop(peer, None)
         return self.office.forget(peer)
 
-    def _route(self, outputs: Sequence[Action | Mail], now: Instant) -> list[Action]:
-        actions: list[Action] = [output for output in outputs if isinstance(output, Action)]
-        mails = [output for output in outputs if isinstance(output, Mail)]
-        if mails:
-            actions += self.office.post(mails, now)
-        return actions
-
-
-def restore(
-    party: OrchestratorParty,
-    members: Iterable[tuple[str, bytes, bytes]],
-    jobs: Iterable[bytes],
-    inputs: Iterable[tuple[bytes, int]],
-    results: Iterable[tuple[bytes, bytes]],
-    now: Instant,
-) -> None:
-    """Rebuild a party from its store: (table, key, value) of members and invites, then jobs, input sizes, results."""
-    for table, key, value in members:
-        party.registrar.restore(table, key, value)
-    for value in jobs:
-        party.dispatcher.restore_job(value, now)
-    for key, size in inputs:
-        party.dispatcher.restore_input(key, size)
-    for key, value in results:
-        party.dispatcher.restore_result(key, value)
-    party.dispatcher.restored(now)
-
-
-TABLES = (META, MEMBERS, INVITES, REMOVALS, JOBS, INPUTS, RESULTS)
+    def _lead(self, event: Event, now: Instant) -> list[Action]:
+        return posted(self.office, self.residents.handle(event, now), now)

@@ -3,6 +3,7 @@
 from propolis.decisions.guarantees import Known
 from propolis.messages.membership import AskInvite, Remove, Role
 from propolis.parties.member import MemberParty
+from propolis.parties.residents import Residents
 from propolis.ports.world import Entropy
 from propolis.protocols.jobs.events import RemovalsMade
 from propolis.protocols.jobs.submitter import Submitter
@@ -62,4 +63,4 @@ def owner_party(
     `removals`: the newest list of whom it removed that was seen.
     """
     member = Member(orchestrator, Role.OWNER, token, None)
-    return OwnerParty(entropy, member, Submitter(orchestrator, known, operator, removals), link)
+    return OwnerParty(entropy, member, Residents(Submitter(orchestrator, known, operator, removals)), link)

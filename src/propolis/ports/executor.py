@@ -4,7 +4,7 @@ The agent outside sees ciphertext only; keys exist in the guest's memory. Every 
 `propolis.testing.executor`.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -41,6 +41,19 @@ class TaskOutput(msgspec.Struct, frozen=True, kw_only=True):
     milliseconds: float
 
 
+class Pieces(Protocol):
+    """Sealed bytes too large to hold: read a piece at a time, as fast as they are taken."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Pieces in order, of at most 1 MiB. Raises StoreError when one is not there."""
+        ...
+
+
 class Guest(Protocol):
     """A running guest. All coroutines raise Crashed or Overran, after which the guest is dead and gone."""
 
@@ -63,7 +76,7 @@ class Guest(Protocol):
         """Hand over the owner's sealed key grant. Raises SealBroken when the guest cannot open it."""
         ...
 
-    async def load(self, program: bytes | memoryview) -> None:
+    async def load(self, program: bytes | memoryview | Pieces) -> None:
         """Hand over the sealed program; the guest opens it, loads it, warms up and locks itself. Raises SealBroken."""
         ...
 
@@ -93,6 +106,10 @@ class Executor(Protocol):
 
     async def start(self, order: GuestOrder) -> Guest:
         """Start a confined guest (or take a warm one). Raises Unsupported, Crashed, Overran; never retries weaker."""
+        ...
+
+    def warm(self, slot: int) -> None:
+        """Have a guest ready for this slot's next order, where that saves time; returns at once, never raises."""
         ...
 
     async def close(self) -> None:

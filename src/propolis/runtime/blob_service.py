@@ -6,11 +6,11 @@ One stream per holder; requests are one length-prefixed word each, answers a u32
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from propolis.messages import codec
-from propolis.messages.blobs import MAX_ANSWER, MAX_CHUNKS, MAX_WORD, ChunkWanted, ManifestWanted, Wanted
+from propolis.messages.blobs import CHUNK, MAX_ANSWER, MAX_CHUNKS, MAX_WORD, ChunkWanted, ManifestWanted, Wanted
 from propolis.ports.blobs import Blobs
 from propolis.ports.wire import Channel, Stream
 from propolis.protocols.blobs import fetch as f
@@ -65,7 +65,8 @@ class BlobService:
             if length > MAX_WORD:
                 raise MalformedMessage("a request over the bound")
             wanted: Wanted = codec.decode(await _exactly(stream, length, IDLE_SECONDS), Wanted)
-            data = self._answer(wanted) if self._may_read(peer, BlobId(wanted.blob)) else None
+            allowed = self._may_read(peer, BlobId(wanted.blob))
+            data = await asyncio.to_thread(self._answer, wanted) if allowed else None
             await stream.write(_NONE.to_bytes(4, "big") if data is None else len(data).to_bytes(4, "big") + data)
 
     def _answer(self, wanted: Wanted) -> bytes | None:
@@ -83,14 +84,32 @@ class BlobService:
             task.add_done_callback(lambda _: self._fetching.pop(ref.id, None))
         await asyncio.shield(task)
 
-    def read(self, ref: BlobRef) -> bytes:
-        """Return a whole blob. Raises StoreError when a chunk is not there."""
-        count = len(self.blobs.chunks(ref.id))
-        parts = [self.blobs.read(ref.id, number) for number in range(count)]
-        data = b"".join(part for part in parts if part is not None)
-        if len(data) != ref.size:
+    def pieces(self, ref: BlobRef) -> "Whole":
+        """Return a whole blob, to be read a chunk at a time. Raises StoreError when a chunk is not there."""
+        if self.blobs.chunks(ref.id) != set(range(-(-ref.size // CHUNK))):
             raise StoreError("the program is not whole here")
-        return data
+        return Whole(self.blobs, ref)
+
+
+class Whole:
+    """A blob of ours in pieces: one chunk of it is in memory at a time, and the disk is waited for beside the event loop."""
+
+    def __init__(self, blobs: Blobs, ref: BlobRef) -> None:
+        self._blobs = blobs
+        self._ref = ref
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return self._ref.size
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the chunks in order. Raises StoreError when one is not there, or not as long as it should be."""
+        for number, start in enumerate(range(0, self._ref.size, CHUNK)):
+            chunk = await asyncio.to_thread(self._blobs.read, self._ref.id, number)
+            if chunk is None or len(chunk) != min(CHUNK, self._ref.size - start):
+                raise StoreError("the program is not whole here")
+            yield chunk
 
 
 class _Fetch:

@@ -26,7 +26,7 @@ class Door:
         self._settle = settle
         self._room = room
         self._on_visit = on_visit
-        self._inside: set[Line] = set()
+        self._inside: dict[Line, None] = {}  # oldest first
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, wire: Wire) -> None:
@@ -53,11 +53,15 @@ class Door:
                 channel = await wire.accept()
             except PeerUnreachable:
                 return
-            if not self._room() or len(self._inside) >= MAX_WAITING:
+            if not self._room():
                 await channel.close()
                 continue
+            if len(self._inside) >= MAX_WAITING:  # it has to make room that stands here longest and has not spoken
+                oldest = next(iter(self._inside))
+                del self._inside[oldest]
+                self._run(oldest.end())
             line = Line(channel, ours=False)
-            self._inside.add(line)
+            self._inside[line] = None
             self._run(self._greet(line))
 
     async def _greet(self, line: Line) -> None:
@@ -77,6 +81,6 @@ class Door:
         except (WireError, TimeoutError) as error:
             log.debug("%s came and went: %s", line.channel.peer[:4].hex(), error)
         finally:
-            self._inside.discard(line)
+            self._inside.pop(line, None)
         if not stays:
             await line.end()

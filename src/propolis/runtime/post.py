@@ -26,10 +26,12 @@ from propolis.protocols.machine import (
     Transmit,
     filled,
 )
+from propolis.runtime import dialling
 from propolis.runtime.door import Door
 from propolis.runtime.line import BLOB, CONTROL, FIRST_WORD_SECONDS, Line, OnBlob
+from propolis.terms.address import dialable
 from propolis.terms.contact import Contact
-from propolis.terms.errors import MalformedMessage, TooLarge, VersionMismatch, WireError
+from propolis.terms.errors import MalformedMessage, PeerUnreachable, TooLarge, VersionMismatch, WireError
 from propolis.terms.identity import NodeId
 
 log = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class Post:
     """The lines of one party."""
 
     def __init__(self, wires: Sequence[Wire], store: Store, on_event: Callable[[Event], None]) -> None:
-        """`wires`: the first one dials, except addresses another one names as its own by a scheme (ws://)."""
+        """`wires`: each dials the addresses of its scheme; the first goes first, and the next where it gets no answer."""
         self._wires = tuple(wires)
         self._store = store
         self._event = on_event
@@ -54,6 +56,8 @@ class Post:
         self._lines: dict[NodeId, Line] = {}
         self._dials: set[asyncio.Task[None]] = set()
         self._dirty: set[NodeId] = set()
+        self._ours: dict[NodeId, Contact] = {}  # whom our party itself dials, as its settings say
+        self._way: dict[NodeId, Wire] = {}
         self._failed: dict[NodeId, set[str]] = {}  # why dials failed since the peer was last reached
 
     def serve_blobs(self, on_blob: OnBlob, *, visitors: bool = False) -> None:
@@ -83,19 +87,23 @@ class Post:
     def _room(self) -> bool:
         return len(self._lines) < MAX_CHANNELS
 
-    def _wire_for(self, contact: Contact) -> Wire:
-        """Return the first wire that can use one of the contact's addresses."""
-        schemes = {address.partition("://")[0] if "://" in address else "" for address in contact.addresses}
-        return next((wire for wire in self._wires if wire.scheme in schemes), self._wires[0])
-
     @contextlib.asynccontextmanager
     async def reach(self, contact: Contact) -> AsyncIterator[Channel]:
-        """Lend the open channel to a peer, or dial one for the while. Raises PeerUnreachable."""
+        """Lend the open channel to a peer, or dial one for the while. Raises PeerUnreachable.
+
+        Who is not one of ours to dial (the orchestrator) was told us by somebody: only bare literal addresses are dialled,
+        and none nearer than the way to our own leads (docs/specs/membership.md, rule 7).
+        """
         line = self._lines.get(contact.id)
         if line is not None:
             yield line.channel
             return
-        channel = await self._wire_for(contact).dial(contact)
+        if contact.id not in self._ours:
+            ways = dialable(contact.addresses, [a for ours in self._ours.values() for a in ours.addresses])
+            if not ways:
+                raise PeerUnreachable("no address that may be dialled was told of this peer")
+            contact = Contact(peer=contact.peer, addresses=ways)
+        channel, _ = await dialling.dial(self._wires, contact)
         try:
             yield channel
         finally:
@@ -105,6 +113,7 @@ class Post:
 
     def dial(self, action: Dial) -> None:
         """Open a channel; answered by an event."""
+        self._ours[action.contact.id] = action.contact
         task = asyncio.create_task(self._dial(action.contact))
         self._dials.add(task)
         task.add_done_callback(self._dials.discard)
@@ -161,7 +170,7 @@ class Post:
         channel: Channel | None = None
         try:
             async with asyncio.timeout(DIAL_SECONDS):  # all of it: the channel, its control stream, our first byte
-                channel = await self._wire_for(contact).dial(contact)
+                channel, wire = await dialling.dial(self._wires, contact)
                 stream = await channel.open_stream()
                 await stream.write(CONTROL)
         except (WireError, TimeoutError) as error:
@@ -171,9 +180,20 @@ class Post:
                 await channel.close()
             self._event(DialFailed(contact.id, reason))
             return
+        self._log_way(contact, wire)
         line = Line(channel, ours=True)
         line.stream = stream
         self._settle(line)
+
+    def _log_way(self, contact: Contact, wire: Wire) -> None:
+        """Say which way a peer was reached where there are several, once per change."""
+        several = dialling.ways(self._wires, contact)
+        if len(several) > 1 and self._way.get(contact.id) is not wire:
+            self._way[contact.id] = wire
+            first = wire is several[0]
+            way = ", ".join(dialling.addresses_for(wire, contact))
+            said = "reached at %s" if first else "reached at %s: what stands before it does not answer"
+            log.log(logging.INFO if first else logging.WARNING, said, way)
 
     def _log_failed(self, peer: NodeId, reason: str) -> None:
         """A dial is tried every few seconds, for ever: each reason is worth a warning once."""

@@ -3,6 +3,7 @@
 import pytest
 from test_membership import Counter
 
+from propolis.adapters.store.memory import MemoryStore
 from propolis.crypto import identity
 from propolis.messages.membership import Join, Rejoin, Role, TurnedAway, Welcome
 from propolis.protocols import removals
@@ -15,10 +16,10 @@ OPERATOR, FLEET, NODE, OTHER = identity.public_of(SEED), b"h" * 32, b"n" * 32, b
 
 def keep(registrar, writes):
     """Return a registrar restored from these writes, as after a restart."""
+    rows = MemoryStore()
+    rows.commit(writes)
     reborn = Registrar(Counter(), 1000.0)
-    for put in writes:
-        if hasattr(put, "value"):
-            reborn.restore(put.table, put.key, put.value)
+    reborn.restore(rows)
     return reborn
 
 

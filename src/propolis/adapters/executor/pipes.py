@@ -37,6 +37,7 @@ class GuestPipes:
         self._arrived = asyncio.Event()
         self._outbox: deque[memoryview] = deque()
         self._writing = False
+        self._empty = asyncio.Event()
         self._tail = bytearray()
         self.broken: Exception | None = None
         for descriptor in (self._to, self._from, self._errors):
@@ -57,6 +58,14 @@ class GuestPipes:
         self._outbox.append(memoryview(data))
         if not self._writing:
             self._writable()
+
+    async def drained(self) -> None:
+        """Wait until the guest took what was queued. Raises Crashed when it is gone."""
+        while self._outbox and self.broken is None:
+            self._empty.clear()
+            await self._empty.wait()
+        if self.broken is not None:
+            raise self.broken
 
     async def next(self, seconds: float | None) -> tuple[frames.Tag, bytes]:
         """Return the next frame. Raises Crashed when the guest is gone, TimeoutError past the deadline."""
@@ -81,6 +90,7 @@ class GuestPipes:
         if self.broken is None:
             self.broken = error
         self._outbox.clear()
+        self._empty.set()
         self._arrived.set()
 
     def close(self) -> None:
@@ -139,6 +149,7 @@ class GuestPipes:
             return
         except OSError:
             self._outbox.clear()  # the reader sees the end
+        self._empty.set()
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._to)

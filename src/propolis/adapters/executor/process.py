@@ -12,7 +12,7 @@ import msgspec
 from propolis.adapters.executor.pipes import GuestPipes
 from propolis.messages import codec
 from propolis.messages import guest as frames
-from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
+from propolis.ports.executor import GuestOrder, Pieces, TaskInput, TaskOutput
 from propolis.terms.capability import Isolation
 from propolis.terms.errors import Crashed, CustodyError, ExecutorError, MalformedMessage, Overran, SealBroken
 from propolis.terms.job import MAX_TASK_BYTES, Kind
@@ -29,6 +29,17 @@ BATCH_BYTES = 32 * 1024 * 1024
 
 T = TypeVar("T")
 End = Callable[[], Awaitable[None]]
+
+
+async def pieces_of(program: bytes | memoryview | Pieces) -> AsyncIterator[bytes]:
+    """Yield the program in pieces, wherever it is."""
+    if isinstance(program, bytes | memoryview):
+        view = memoryview(program)
+        for start in range(0, len(view), frames.PIECE):
+            yield bytes(view[start : start + frames.PIECE])
+        return
+    async for piece in program:
+        yield piece
 
 
 class ProcessGuest:
@@ -80,13 +91,18 @@ class ProcessGuest:
             self._pipes.write(frames.frame(frames.Tag.GRANT, sealed))
             await self._expect(frames.Tag.GRANTED, BOOT_SECONDS)
 
-    async def load(self, program: bytes | memoryview) -> None:
-        """Hand over the sealed program."""
-        view = memoryview(program)
-        limit = self._order.needs.task_seconds + LOAD_SECONDS + len(view) / LOAD_BYTES_PER_SECOND
+    async def load(self, program: bytes | memoryview | Pieces) -> None:
+        """Hand over the sealed program, a piece when the one before is taken."""
+        size = len(program) if isinstance(program, bytes | memoryview) else program.size
+        limit = self._order.needs.task_seconds + LOAD_SECONDS + size / LOAD_BYTES_PER_SECOND
         async with self._alive_or_ended():
-            for start in range(0, len(view), frames.PIECE):
-                self._pipes.write(frames.frame(frames.Tag.PIECE, bytes(view[start : start + frames.PIECE])))
+            try:
+                async with asyncio.timeout(limit):
+                    async for piece in pieces_of(program):
+                        self._pipes.write(frames.frame(frames.Tag.PIECE, piece))
+                        await self._pipes.drained()
+            except TimeoutError:
+                raise Overran(f"the guest did not take its program within {limit:g} s") from None
             self._pipes.write(frames.frame(frames.Tag.LOAD))
             loaded: frames.Loaded = codec.decode(await self._expect(frames.Tag.LOADED, limit), frames.Loaded)
             # The program has run by now and may speak for the guest: nothing but the lock is taken from it, and that only

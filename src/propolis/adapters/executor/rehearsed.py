@@ -4,6 +4,7 @@ For tests of what lies above the executor. No assembly can reach it (import cont
 """
 
 import asyncio
+import ctypes
 import threading
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from propolis.crypto import granting, sealing
 from propolis.messages import codec, values
 from propolis.messages.program import Program
-from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
+from propolis.ports.executor import GuestOrder, Pieces, TaskInput, TaskOutput
 from propolis.terms.capability import Isolation, Rung
 from propolis.terms.errors import Crashed, Overran, SealBroken
 from propolis.terms.identity import GuestId, JobId
@@ -55,8 +56,10 @@ class RehearsedGuest:
         job, guest = JobId(self._order.job), GuestId(self._order.guest)
         self._roots = granting.open_grant(self._private, job, guest, sealed)
 
-    async def load(self, program: bytes | memoryview) -> None:
+    async def load(self, program: bytes | memoryview | Pieces) -> None:
         """Open a function; models are for real executors."""
+        if not isinstance(program, bytes | memoryview):
+            program = b"".join([piece async for piece in program])
         if self._roots is None:
             raise SealBroken("no grant yet")
         plain: Program = codec.decode(
@@ -120,7 +123,7 @@ class RehearsedGuest:
 
 
 async def _in_thread(call: Callable[[], bytes]) -> bytes:
-    """Run in a daemon thread: a function that loops for ever must not hold the interpreter at exit."""
+    """Run in a thread of its own, which ends when the waiter is cancelled: a loop for ever would starve this process."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[bytes] = loop.create_future()
 
@@ -135,13 +138,20 @@ async def _in_thread(call: Callable[[], bytes]) -> bytes:
     def body() -> None:
         try:
             result = call()
+        except SystemExit:
+            return  # ended with its waiter
         except Exception as error:  # noqa: BLE001  carried over to the waiter
             loop.call_soon_threadsafe(settle, None, error)
         else:
             loop.call_soon_threadsafe(settle, result, None)
 
-    threading.Thread(target=body, daemon=True).start()
-    return await done
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    try:
+        return await done
+    except asyncio.CancelledError:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+        raise
 
 
 class RehearsedExecutor:
@@ -154,6 +164,9 @@ class RehearsedExecutor:
     async def start(self, order: GuestOrder) -> RehearsedGuest:
         """Make a guest."""
         return RehearsedGuest(order)
+
+    def warm(self, slot: int) -> None:
+        """Nothing to prepare."""
 
     async def close(self) -> None:
         """Nothing to close."""

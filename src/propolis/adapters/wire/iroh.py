@@ -8,11 +8,12 @@ reads and writes are large.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import iroh.iroh_ffi as glue
 
+from propolis.adapters.wire.gate import HELLO_SECONDS, Gate
 from propolis.adapters.wire.iroh_glue import repair
 from propolis.adapters.wire.iroh_listen import OwnPreset, cannot_listen, checked_addresses
 from propolis.adapters.wire.iroh_stream import IrohStream, why
@@ -22,12 +23,18 @@ from propolis.terms.errors import PeerUnreachable, TooLarge
 from propolis.terms.identity import NodeId
 
 log = logging.getLogger(__name__)
+Member = Callable[[NodeId], bool]
 
 ALPN = b"propolis/1"
 GRANTED = MAX_STREAMS + 16
 """What the carrier grants: it tells of freed streams an eighth late, so with MAX_STREAMS alone a dialler would wait in vain."""
 
-MAX_HANDSHAKES = 256
+MAX_ACCEPTED = 256
+"""Channels that wait for `accept`."""
+
+RETRY_FROM = 32
+"""Handshakes under way from which newcomers have to show that they are where they say (QUIC Retry): one more round trip for
+the honest, and whoever forges source addresses gets no further."""
 
 
 class IrohChannel:
@@ -135,11 +142,13 @@ class IrohChannel:
 class IrohWire:
     """One endpoint."""
 
-    def __init__(self, endpoint: Any, identity: NodeId, admit: Admit | None) -> None:
+    def __init__(self, endpoint: Any, identity: NodeId, admit: Admit | None, member: Member, gate: Gate) -> None:
         self._endpoint = endpoint
         self._identity = identity
         self._admit = admit
-        self._incoming: asyncio.Queue[IrohChannel | None] = asyncio.Queue(maxsize=MAX_HANDSHAKES)
+        self._incoming: asyncio.Queue[IrohChannel | None] = asyncio.Queue(maxsize=MAX_ACCEPTED)
+        self._member = member
+        self._gate = gate
         self._handshakes: set[asyncio.Task[None]] = set()
         self._closed = False
         self._listener = asyncio.create_task(self._listen())
@@ -152,8 +161,13 @@ class IrohWire:
         listen: Sequence[str] = ("127.0.0.1:0",),
         admit: Admit | None = None,
         every_interface: bool = False,
+        member: Member = lambda _: False,
+        gate: Gate | None = None,
     ) -> "IrohWire":
-        """Open an endpoint under the identity of `seed` on exactly these addresses. Raises ConfigError."""
+        """Open an endpoint under the identity of `seed` on exactly these addresses. Raises ConfigError.
+
+        `member`: whose sources the gate keeps room for.
+        """
         repair(glue)
         addresses = checked_addresses(listen, every_interface=every_interface)
         options = glue.EndpointOptions(preset=OwnPreset(addresses), secret_key=seed, alpns=[ALPN])
@@ -161,7 +175,7 @@ class IrohWire:
             endpoint = await glue.Endpoint.bind(options)
         except glue.IrohError as error:
             raise cannot_listen(listen, why(error)) from error
-        return cls(endpoint, NodeId(bytes(endpoint.id().to_bytes())), admit)
+        return cls(endpoint, NodeId(bytes(endpoint.id().to_bytes())), admit, member, gate or Gate())
 
     @property
     def scheme(self) -> str:
@@ -220,22 +234,39 @@ class IrohWire:
             incoming = await self._endpoint.accept_next()
             if incoming is None:
                 return
-            if len(self._handshakes) >= MAX_HANDSHAKES:
-                await incoming.refuse()
+            try:
+                address = await self._from(incoming)
+            except glue.IrohError as error:
+                log.debug("a newcomer: %s", why(error))
                 continue
-            task = asyncio.create_task(self._shake(incoming))
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
+            if address is not None:
+                task = asyncio.create_task(self._shake(incoming, address))
+                self._handshakes.add(task)
+                task.add_done_callback(self._handshakes.discard)
 
-    async def _shake(self, incoming: Any) -> None:
+    async def _from(self, incoming: Any) -> str | None:
+        """Return where a newcomer comes from; None: it was told to show first that it is there."""
+        if len(self._gate) >= RETRY_FROM and not await incoming.remote_addr_validated():
+            await incoming.retry()
+            return None
+        return str(getattr(await incoming.remote_addr(), "addr", ""))
+
+    async def _shake(self, incoming: Any, address: str) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        ticket = self._gate.enter(address, task.cancel)
         try:
-            accepting = await asyncio.wait_for(incoming.accept(), DIAL_SECONDS)
-            connection = await asyncio.wait_for(accepting.connect(), DIAL_SECONDS)
-            channel = IrohChannel(connection)
+            async with asyncio.timeout(HELLO_SECONDS):
+                accepting = await incoming.accept()
+                channel = IrohChannel(await accepting.connect())
         except (glue.IrohError, TimeoutError) as error:
             log.debug("handshake: %s", why(error))
             return
-        if self._admit is not None and not await self._admit(channel.peer):
+        finally:
+            self._gate.leave(ticket)
+        if self._incoming.full() or (self._admit is not None and not await self._admit(channel.peer)):
             await channel.close()
             return
+        if self._member(channel.peer):
+            self._gate.remember(channel.peer, channel.observed)
         await self._incoming.put(channel)

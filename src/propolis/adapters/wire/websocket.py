@@ -1,19 +1,22 @@
 """The wire for platforms without an iroh wheel: everyone dials the orchestrator over a WebSocket.
 
 The WebSocket itself is trusted with nothing: identity and encryption are crypto/channel's, so ws:// through any proxy is as
-safe as wss://. Bounded: message size, handshakes at a time, time to shake hands.
+safe as wss://. Bounded: message size, handshakes at a time and per source (the gate), time from the first packet to a proven key.
 """
 
 import asyncio
 import contextlib
+import functools
 import logging
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.client import connect
-from websockets.asyncio.server import Server, serve
+from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
+from propolis.adapters.wire.gate import HELLO_SECONDS, Gate
 from propolis.adapters.wire.mux import SLICE, MuxChannel
 from propolis.crypto import identity
 from propolis.crypto.channel import Handshake, Sealer
@@ -23,49 +26,89 @@ from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable
 from propolis.terms.identity import NodeId
 
 log = logging.getLogger(__name__)
+_carrier_log = logging.getLogger("propolis.websockets")
+_carrier_log.setLevel(logging.CRITICAL)  # it writes a traceback for each stranger that breaks off: a disk would fill
+Member = Callable[[NodeId], bool]
 
 SUBPROTOCOL: Any = "propolis-1"
 MAX_MESSAGE = SLICE + 4096
-MAX_HANDSHAKES = 256
 _OPTIONS: dict[str, Any] = {
     "compression": None,
     "max_size": MAX_MESSAGE,
     "ping_interval": None,
     "open_timeout": DIAL_SECONDS,
     "close_timeout": 1.0,
+    "logger": _carrier_log,
 }
+
+
+class Newcomer(ServerConnection):
+    """An incoming connection: it stands at the gate from its first packet until its key is proven, HELLO_SECONDS at most."""
+
+    def __init__(self, gate: Gate, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self._gate = gate
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by asyncio."""
+        super().connection_made(transport)
+        self._ticket = self._gate.enter(_shown(self.transport.get_extra_info("peername")), self.transport.abort)
+        self._late = self.loop.call_later(HELLO_SECONDS, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by asyncio."""
+        self.passed()
+        super().connection_lost(exc)
+
+    def passed(self) -> None:
+        """The handshake is over, well or not: others have its room."""
+        self._late.cancel()
+        self._gate.leave(self._ticket)
 
 
 class WebSocketWire:
     """One endpoint: dials, and listens if told to."""
 
-    def __init__(self, seed: bytes, admit: Admit | None) -> None:
+    def __init__(self, seed: bytes, admit: Admit | None, member: Member, gate: Gate) -> None:
         self._seed = seed
         self._identity = identity.public_of(seed)
         self._admit = admit
         self._server: Server | None = None
         self._addresses: tuple[str, ...] = ()
         self._incoming: asyncio.Queue[MuxChannel | None] = asyncio.Queue()
-        self._shaking = 0
+        self._member = member
+        self._gate = gate
         self._pumps: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @classmethod
-    async def open(cls, seed: bytes, *, listen: str = "", admit: Admit | None = None) -> "WebSocketWire":
-        """Open an endpoint; `listen` is host:port of one address, "" = dial only. Raises ConfigError."""
-        wire = cls(seed, admit)
+    async def open(
+        cls,
+        seed: bytes,
+        *,
+        listen: str = "",
+        admit: Admit | None = None,
+        member: Member = lambda _: False,
+        gate: Gate | None = None,
+    ) -> "WebSocketWire":
+        """Open an endpoint; `listen` is host:port of one address, "" = dial only. Raises ConfigError.
+
+        `member`: whose sources the gate keeps room for.
+        """
+        wire = cls(seed, admit, member, gate or Gate())
         if listen:
             host, _, port = listen.rpartition(":")
             host = host.strip("[]")
             if host in ("", "0.0.0.0", "::"):  # noqa: S104  refused, not bound
                 raise ConfigError(f"{listen!r} would listen on every interface; name the address to listen on")
             try:
-                wire._server = await serve(wire._serve, host, int(port), subprotocols=[SUBPROTOCOL], **_OPTIONS)
+                newcomer: Any = functools.partial(Newcomer, wire._gate)
+                wire._server = await serve(
+                    wire._serve, host, int(port), subprotocols=[SUBPROTOCOL], create_connection=newcomer, **_OPTIONS
+                )
             except (OSError, ValueError) as error:
                 raise ConfigError(f"cannot listen on {listen}: {error}") from error
-            name = next(iter(wire._server.sockets)).getsockname()
-            shown = f"[{name[0]}]" if ":" in name[0] else name[0]
-            wire._addresses = (f"ws://{shown}:{name[1]}",)
+            wire._addresses = (f"ws://{_shown(next(iter(wire._server.sockets)).getsockname())}",)
         return wire
 
     @property
@@ -114,21 +157,26 @@ class WebSocketWire:
         task.add_done_callback(self._pumps.discard)
 
     async def _serve(self, socket: Any) -> None:
-        if self._shaking >= MAX_HANDSHAKES or self._closed:
+        if self._closed:
             await socket.close()
             return
-        self._shaking += 1
         try:
-            async with asyncio.timeout(DIAL_SECONDS):
+            async with asyncio.timeout(HELLO_SECONDS):
                 channel = await self._welcome(socket)
         except (TimeoutError, ConnectionClosed, SealBroken) as error:
             log.debug("handshake: %s", error)
             return
         finally:
-            self._shaking -= 1
+            socket.passed()
         if channel is not None:
+            self._remember(channel)
             self._incoming.put_nowait(channel)
             await channel.closed()
+            self._remember(channel)  # it may have joined meanwhile
+
+    def _remember(self, channel: MuxChannel) -> None:
+        if channel.observed and self._member(channel.peer):
+            self._gate.remember(channel.peer, channel.observed)
 
     async def _welcome(self, socket: Any) -> MuxChannel | None:
         shake = Handshake(self._seed, secrets.token_bytes(32))
@@ -150,8 +198,7 @@ class WebSocketWire:
                 except ConnectionClosed as error:
                     raise PeerUnreachable("the channel is over") from error
 
-        address = socket.remote_address
-        observed = f"{address[0]}:{address[1]}" if address else ""
+        observed = _shown(socket.remote_address)
         channel = MuxChannel(peer, observed, transmit, lambda: self._close_soon(socket), dialled=dialled)
         pump = asyncio.create_task(self._pump(socket, channel, receive))
         self._pumps.add(pump)
@@ -195,3 +242,10 @@ def _bytes(message: Any) -> bytes:
     if not isinstance(message, bytes):
         raise SealBroken("text on a binary channel")
     return message
+
+
+def _shown(address: Any) -> str:
+    """Return a socket's address as host:port; "" where the system does not tell one."""
+    if not address:
+        return ""
+    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"

@@ -8,7 +8,7 @@ from propolis.protocols.jobs.book import INPUTS, Guest, Job, Phase, task_key
 from propolis.protocols.jobs.desk import Alarm, Desk, DispatcherConfig
 from propolis.protocols.machine import FromStore
 from propolis.terms.identity import GuestId
-from propolis.terms.job import JobState
+from propolis.terms.job import MAX_HELD_BYTES, MAX_HELD_TASKS, JobState
 from propolis.terms.time import Instant
 
 FIRST_DEPTH = 2
@@ -117,17 +117,19 @@ def depth(job: Job, guest: Guest, serving: int, config: DispatcherConfig) -> int
 def next_batch(desk: Desk, job: Job, guest: Guest) -> list[int]:
     """Take the indices to send to the guest now; empty when it holds enough. A blamed task travels alone."""
     held = len(guest.outstanding)
-    room = depth(job, guest, job.serving, desk.config) - held
+    room = min(depth(job, guest, job.serving, desk.config), MAX_HELD_TASKS) - held
     if room <= 0 or (held and room * 2 < held):
         return []
     if held and any(index in job.blamed for index in guest.outstanding.values()):
         return []
     batch: list[int] = []
     passed: list[int] = []  # suspect tasks that must run on another node
-    size = 0
+    size, most = 0, MAX_HELD_BYTES - sum(job.sizes[index] for index in guest.outstanding.values())
     while len(batch) < room and len(passed) < MOST_PASSED:
         index = job.next_pending()
         if index is None or (batch and size + job.sizes[index] > desk.config.batch_bytes):
+            break
+        if size + job.sizes[index] > most:  # its node would end the session (step 7)
             break
         if index in job.blamed:
             if not faults.may_run(desk, job, guest.node, index):

@@ -4,6 +4,8 @@ It keeps no plaintext and no key: sealing and opening are work asked of the owne
 after the client was closed is in the owner's store and in the orchestrator's Accepted answer.
 """
 
+from typing import ClassVar
+
 import msgspec
 
 from propolis.decisions.guarantees import Known
@@ -62,6 +64,11 @@ class _Opening(msgspec.Struct, frozen=True):
 
 class Submitter:
     """The jobs of one owner."""
+
+    hears: ClassVar[session.Hears] = (
+        say.Accepted, say.Refused, say.Stored, say.GrantWanted, say.Results, say.Progress, say.Answer, ShowRemovals
+    )  # fmt: skip
+    takes: ClassVar[session.Takes] = (ev.SubmitAsked, ev.StopAsked, ev.QuestionAsked, ev.RemovalsMade)
 
     def __init__(
         self, orchestrator: Contact, known: Known, operator: NodeId, removals: SignedRemovals | None = None

@@ -5,6 +5,7 @@ orchestrator asks. It outlives sessions: guests go on while the orchestrator is 
 """
 
 from collections import deque
+from typing import ClassVar
 
 from propolis.decisions import admission
 from propolis.decisions.guarantees import Known
@@ -15,20 +16,27 @@ from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.hosted import Hosted
 from propolis.protocols.machine import Action, BodyPart, Event, Mail, TimePassed, WorkDone, WorkFailed
+from propolis.terms.address import dialable
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.contact import Contact
-from propolis.terms.errors import RequirementUnmet
+from propolis.terms.errors import RequirementUnmet, UnexpectedMessage
 from propolis.terms.evidence import NOTHING, Proven
 from propolis.terms.identity import AttemptId, BlobId, GuestId, NodeId
 from propolis.terms.job import BlobRef, JobSpec
 from propolis.terms.time import Instant
 
 ORPHAN_SECONDS = 60.0
+MAX_UNSENT_BYTES = 128 * 1024 * 1024
+"""Results kept for all guests while there is no session; a session takes 256 MiB at once (link.md, rule 8)."""
+
 Output = Action | Mail
 
 
 class Worker:
     """The guests of one node."""
+
+    hears: ClassVar[session.Hears] = (say.OpenGuests, say.Grant, say.RunTasks, say.CloseGuests)
+    takes: ClassVar[session.Takes] = (ev.GuestReported, ev.GuestEnded)
 
     def __init__(self, orchestrator: Contact, report: CapabilityReport, known: Known) -> None:
         self._orchestrator = orchestrator
@@ -130,8 +138,8 @@ class Worker:
             guest_id = GuestId(raw)
             if guest_id in self._guests:
                 continue
-            if reasons or len(self._guests) >= 2 * self.report.slots:
-                why = "; ".join(reasons) or "all slots are taken"
+            why = "; ".join(reasons) or self._no_room(message.spec.program)
+            if why:
                 self._gone(message.spec, guest_id, RequirementUnmet.code, why)
                 continue
             self._guests[guest_id] = Hosted(id=guest_id, spec=message.spec, owner=message.owner)
@@ -141,11 +149,21 @@ class Worker:
             self._fetch(message.spec.program, message.holders)
             self._start_waiting()
 
+    def _no_room(self, program: BlobRef) -> str:
+        """Return why no further guest of this program is taken; "" = it is."""
+        if len(self._guests) >= 2 * self.report.slots:
+            return "all slots are taken"
+        if program.id not in self._programs and len(self._programs) >= 4 * self.report.slots:
+            return "programs of guests that are gone are still on their way"
+        return ""
+
     def _fetch(self, program: BlobRef, holders: tuple[Contact, ...]) -> None:
         if program.id not in self._programs:
             self._programs[program.id] = False
             ticket = self._ticket("program", program.id)
-            self._out.append(ev.FetchProgram(ticket, program, (self._orchestrator, *holders)))
+            ways = ((holder, dialable(holder.addresses, self._orchestrator.addresses)) for holder in holders)
+            told = tuple(Contact(peer=holder.peer, addresses=way) for holder, way in ways if way)
+            self._out.append(ev.FetchProgram(ticket, program, (self._orchestrator, *told)))
 
     def _start_waiting(self) -> None:
         while self._waiting and None in self._slots:
@@ -179,10 +197,13 @@ class Worker:
         guest = self._guests.get(GuestId(message.guest))
         if guest is None or not guest.serving or not len(message.indices) == len(message.attempts) == len(body):
             return
+        misuse = guest.give(tuple(map(AttemptId, message.attempts)), message.indices, tuple(map(len, body)))
+        if misuse:
+            self._misused(guest, misuse)
+            return
         inputs: list[TaskInput] = []
         holes: list[TaskOutput] = []
         for index, attempt, sealed in zip(message.indices, message.attempts, body, strict=True):
-            guest.outstanding[AttemptId(attempt)] = index
             if len(sealed):
                 inputs.append(TaskInput(index=index, attempt=attempt, sealed=sealed))
             else:  # finished elsewhere meanwhile: its input is gone, and nothing is to be done
@@ -192,13 +213,19 @@ class Worker:
         if holes:
             self._reported(guest.id, tuple(holes))
 
+    def _misused(self, guest: Hosted, reason: str) -> None:
+        """An orchestrator that keeps no rule does not fill our memory: that guest ends, and so does the session (step 7)."""
+        self._kill(guest.id)
+        self._gone(guest.spec, guest.id, UnexpectedMessage.code, reason)
+        self._out.append(session.EndSession(self._peer, reason))
+
     # -- guests
 
     def _reported(self, guest_id: GuestId, outputs: tuple[TaskOutput, ...]) -> None:
         guest = self._guests.get(guest_id)
         if guest is None:
             return
-        known = [out for out in outputs if guest.outstanding.pop(AttemptId(out.attempt), None) == out.index]
+        known = [out for out in outputs if guest.end(AttemptId(out.attempt), out.index)]
         if not known:
             return
         ended = say.TasksEnded(
@@ -213,6 +240,8 @@ class Worker:
             self._say(ended, parts)
         else:
             guest.unsent.append((ended, parts))
+            if sum(other.unsent_bytes for other in self._guests.values()) > MAX_UNSENT_BYTES:
+                self._kill(guest_id)  # nobody takes its results; they are computed again where somebody does
 
     def _ended(self, guest_id: GuestId, code: str, reason: str) -> None:
         if guest_id in self._slots:

@@ -10,9 +10,10 @@ import msgspec
 
 from propolis.messages import codec
 from propolis.messages.membership import Join, Rejoin, Role, TurnedAway, Welcome
-from propolis.ports.store import Drop, Put, Write
+from propolis.ports.store import Drop, Put, Rows, Write
 from propolis.ports.world import Entropy
 from propolis.protocols import removals
+from propolis.terms.address import dialable
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.credential import Credential, Removals, SignedRemovals
 from propolis.terms.errors import InvitationRefused, MalformedMessage, MemberRemoved, SealBroken, StoreFull
@@ -23,7 +24,6 @@ MEMBERS = "members"
 INVITES = "invites"
 REMOVALS = "removals"  # one row: the operator's newest list of who is removed
 LIST = b"list"
-TABLES = (MEMBERS, INVITES, REMOVALS)
 TOKEN_BYTES = 16
 MAX_OPEN_INVITES = 10_000
 STRANGER_SECONDS = 3.0
@@ -91,13 +91,13 @@ class Registrar:
         self._strangers: dict[NodeId, Instant] = {}
         self._gone: dict[NodeId, Instant] = {}  # strangers that left in time; coming back does not renew it
 
-    def restore(self, table: str, key: bytes, value: bytes) -> None:
-        """Take one stored row."""
-        if table == MEMBERS:
+    def restore(self, rows: Rows) -> None:
+        """Take what is stored. Raises MalformedMessage."""
+        for key, value in rows.scan(MEMBERS):
             self._members[NodeId(key)] = codec.decode(value, Membership)
-        elif table == INVITES:
+        for key, value in rows.scan(INVITES):
             self._invites[key] = codec.decode(value, Invite)
-        elif table == REMOVALS:
+        for _, value in rows.scan(REMOVALS):
             self.removals = codec.decode(value, SignedRemovals)
             self._removals = codec.decode(self.removals.data, Removals)
 
@@ -229,7 +229,8 @@ class Registrar:
     ) -> Greeting:
         self._strangers.pop(peer, None)
         self._gone.pop(peer, None)
-        entered = Entered(peer, member.role, words.report, words.addresses, words.credential)
+        told = dialable(words.addresses, (observed,))  # rule 8: others will be sent there
+        entered = Entered(peer, member.role, words.report, told, words.credential)
         return Greeting(Welcome(role=member.role, observed=observed), writes, entered)
 
     def check(self) -> None:
