@@ -1,5 +1,6 @@
 """Every store passes the same suite; the real one also survives a kill -9."""
 
+import sqlite3
 import subprocess
 import sys
 
@@ -55,6 +56,21 @@ def test_a_broken_file_is_named(tmp_path):
     (tmp_path / "s.db").write_bytes(b"not a database at all" * 100)
     with pytest.raises(StoreError, match="move it away"):
         SqliteStore(tmp_path / "s.db")
+
+
+def test_rows_of_another_format_are_refused_and_left_as_they_are(tmp_path):
+    SqliteStore(tmp_path / "s.db").close()
+    for found in (0, 2):
+        raw = sqlite3.connect(tmp_path / "s.db")
+        raw.execute(f"PRAGMA user_version = {found}")
+        raw.close()
+        with pytest.raises(StoreError, match=f"format {found}.*move the file away"):
+            SqliteStore(tmp_path / "s.db")
+    raw = sqlite3.connect(tmp_path / "s.db")
+    assert raw.execute("PRAGMA user_version").fetchone() == (2,)
+    raw.execute("PRAGMA user_version = 1")
+    raw.close()
+    SqliteStore(tmp_path / "s.db").close()
 
 
 def test_full_disk_refuses_the_commit_and_keeps_what_was_there():

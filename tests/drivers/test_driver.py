@@ -253,6 +253,6 @@ async def test_a_dial_takes_three_seconds_with_its_greeting_and_leaves_no_channe
     started = time.monotonic()
     one.driver.post(Go())
     failed = await one.toy.wait_for(DialFailed)
-    assert time.monotonic() - started < DIAL_SECONDS + 0.4
+    assert time.monotonic() - started < DIAL_SECONDS + 2.0
     assert "within 3 s" in failed.reason
     await asyncio.wait_for((await other.accept()).closed(), 1)

@@ -13,14 +13,15 @@ from propolis.decisions import guarantees
 from propolis.messages import blobs, codec, envelope, guest, jobs, membership, program, values, zygote
 from propolis.owner import control
 from propolis.runtime import invitation
-from propolis.terms import evidence, requirement
+from propolis.terms import credential, evidence, requirement
 from propolis.terms.job import MAX_PROGRAM_BYTES, Receipt
 
 ROOMS = (blobs, envelope, guest, jobs, membership, program, values, zygote, control, invitation)
 ROOTS = (
     envelope.Envelope, jobs.Rows, Receipt, blobs.Wanted, blobs.Manifest, guest.Order, guest.Born, guest.Loaded, guest.Broken,
     guest.Batch, zygote.Request, zygote.Reply, program.Program, values.Outcome, values._ArrayHead, control.FromFollower,
-    control.FromHolder, invitation.Invitation, requirement.Guarantee, evidence.Attested, guarantees.Table,
+    control.FromHolder, invitation.Invitation, credential.Removals,
+    credential.SignedRemovals, requirement.Guarantee, evidence.Attested, guarantees.Table,
 )  # fmt: skip
 NOT_ON_A_WIRE = {"Packet", "_Record", "Request", "Rows"}  # held in memory, or a base class that is never decoded itself
 
@@ -122,7 +123,7 @@ def test_every_message_survives_a_trip_in_its_frame(cls, data):
 
 
 def test_all_messages_are_tried():
-    assert len(records(envelope.Message)) == 31
+    assert len(records(envelope.Message)) == 34
 
 
 def test_a_program_has_one_bound_that_holds_its_chunks_and_its_record():

@@ -100,6 +100,17 @@ def test_unknown_version_is_named():
         env.FrameReader().feed(sealed(version=9))
 
 
+def test_another_version_is_named_however_little_of_it_is_understood():
+    for fields in ([9, "a message of tomorrow", {"with": ["fields"]}], [9], [0, 1, 1, 1, 1, [], ["Unknown", 7], []]):
+        header = codec.encode(fields)
+        with pytest.raises(VersionMismatch, match="update"):
+            env.FrameReader().feed(len(header).to_bytes(4, "big") + header)
+    for fields in ([], ["9"], [True], [env.VERSION, "nonsense"], {}, 9):
+        header = codec.encode(fields)
+        with pytest.raises(MalformedMessage):
+            env.FrameReader().feed(len(header).to_bytes(4, "big") + header)
+
+
 def test_deep_nesting_does_not_overflow_the_stack():
     header = b"\x91" * 60_000
     with pytest.raises(MalformedMessage):

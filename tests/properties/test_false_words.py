@@ -89,6 +89,55 @@ def test_a_task_that_kills_its_guests_fails_after_three_nodes_or_three_rests(nod
     assert len(died) == 4, "once among others, three times alone"
 
 
+def unload(hub, node):
+    """Every guest of the node that has its key dies while it loads."""
+    ended = 0
+    for _ in range(2):
+        hub.step(node, results=False)
+    for guest in hub.guests(node):
+        if guest.phase == "granted":
+            gone = say.GuestGone(job=JOB, guest=guest.id, code="executor.crashed", reason="it ended by itself")
+            hub.tell(session.Said(node, gone, ()))
+            ended += 1
+    return ended
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, 4])
+def test_a_program_that_never_loads_fails_its_job_after_three_nodes_or_three_rests(nodes):
+    hub = Hub()
+    names = [bytes([n + 1]) * 32 for n in range(nodes)]
+    hub.enter(*names, slots=3)
+    hub.upload()
+    job = hub.machine.desk.jobs[JOB]
+    where = set()
+    for _ in range(30):
+        where |= {name for name in names if unload(hub, name)}
+        if nodes == 1 and len(job.unloaded) == 1 and job.unloaded[names[0]][1] == 1:
+            assert job.live, "three guests of one start are one try"
+        hub.wait(1)
+    assert job.state is JobState.FAILED
+    assert len(where) >= min(3, nodes)
+    assert "its program ends its guests while it loads" in hub.said_to(OWNER, say.Progress)[-1].reason
+    assert "executor.crashed: it ended by itself" in job.reason
+
+
+def test_one_nodes_word_on_a_program_fails_no_job():
+    hub = Hub()
+    hub.enter(EVIL, NODE, slots=2)
+    hub.upload()
+    for _ in range(40):
+        unload(hub, EVIL)
+        hub.step(NODE, results=False)
+        hub.wait(1)
+    job = hub.machine.desk.jobs[JOB]
+    assert job.live
+    assert EVIL in job.barred, "what it says counts against itself"
+    for _ in range(100):
+        hub.step(NODE)
+    assert job.state is JobState.DONE
+    assert not job.failed
+
+
 def test_a_result_over_the_limit_bars_its_node_and_two_nodes_make_it_the_tasks_fault():
     hub = Hub()
     hub.enter(EVIL, slots=1)
@@ -172,6 +221,45 @@ def test_a_full_disk_takes_what_runs_and_gives_out_nothing_new():
     assert guest.outstanding
 
 
+def test_a_disk_that_took_no_result_gets_none_and_the_tasks_run_again():
+    hub = Hub()
+    hub.enter(NODE, slots=1)
+    hub.upload()
+    (guest,) = hub.serving(NODE)
+    held = sorted(guest.outstanding.values())
+    hub.tell(session.DiskFilled(True, spilled=True))
+    rows = dict(hub.rows)
+    hub.results(guest, b"sealed")
+    job = hub.machine.desk.jobs[JOB]
+    assert hub.rows == rows
+    assert not hub.said_to(OWNER, say.Results)
+    assert (job.finished.count, list(job.pending)[: len(held)]) == (0, held)
+    assert "disk is full" in hub.said_to(OWNER, say.Progress)[-1].reason
+    hub.tell(session.DiskFilled(False))
+    finish(hub)
+    assert job.finished.full
+
+
+def test_a_quota_that_is_full_opens_no_guests_says_why_and_is_over_by_itself():
+    hub = Hub()
+    hub.machine.desk.config = DispatcherConfig(max_output_bytes_per_owner=5)
+    hub.enter(NODE, slots=1)
+    hub.upload(msgspec.structs.replace(SPEC, tasks=5))
+    (guest,) = hub.serving(NODE)
+    hub.results(guest, b"sealed")
+    other = msgspec.structs.replace(SPEC, job=b"k" * 16)
+    hub.upload(other)
+    hub.tell(session.NodeEntered(EVIL, REPORT, ()))
+    assert not hub.guests(EVIL, other.job)
+    hub.tell(session.Said(OWNER, say.Ask(request=1, what="jobs"), ()))
+    assert all("fill your quota" in job.reason for job in hub.machine.desk.jobs.values())
+    done = tuple(hub.machine.desk.jobs[JOB].untaken)
+    hub.tell(session.Said(OWNER, say.Taken(job=JOB, indices=done), ()))
+    hub.wait(1)
+    assert hub.guests(EVIL)
+    assert not any("quota" in job.reason for job in hub.machine.desk.jobs.values())
+
+
 def test_an_owner_has_a_bounded_number_of_bytes():
     hub = Hub()
     hub.machine.desk.config = DispatcherConfig(max_input_bytes_per_owner=100, max_output_bytes_per_owner=5)
@@ -180,9 +268,13 @@ def test_an_owner_has_a_bounded_number_of_bytes():
     (guest,) = hub.serving(NODE)
     hub.results(guest, b"sealed")
     assert not guest.outstanding, "results its client does not take are bounded"
+    told = hub.said_to(OWNER, say.Progress)[-1]
+    assert told.state is JobState.RUNNING
+    assert "fill your quota" in told.reason, "and it is told so"
     done = tuple(hub.machine.desk.jobs[JOB].untaken)
     hub.tell(session.Said(OWNER, say.Taken(job=JOB, indices=done), ()))
     assert guest.outstanding
+    assert hub.said_to(OWNER, say.Progress)[-1].reason == ""
     assert hub.machine.desk.inputs[OWNER] == 20 * (5 - len(done))
     hub.upload(msgspec.structs.replace(SPEC, job=b"k" * 16))
     refused = hub.said_to(OWNER, say.Refused)[-1]

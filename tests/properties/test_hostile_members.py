@@ -15,21 +15,27 @@ from propolis.crypto import credential, identity
 from propolis.decisions.privacy import requirement_for
 from propolis.messages import codec
 from propolis.messages import jobs as say
-from propolis.messages.membership import Role
+from propolis.messages.membership import Role, ShowRemovals
 from propolis.ports.executor import TaskOutput
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.submitter import Submitter
 from propolis.protocols.jobs.worker import Worker
 from propolis.protocols.machine import Mail, TimePassed, WorkDone
+from propolis.protocols.removals import REMOVALS
 from propolis.terms.capability import CapabilityReport, Isolation, Offer, Rung
 from propolis.terms.contact import Contact
+from propolis.terms.credential import Removal, Removals, SignedRemovals
 from propolis.terms.job import Receipt
 
 OPERATOR_SEED, SECRET = b"w" * 32, b"i" * 32
 OPERATOR = identity.public_of(OPERATOR_SEED)
 INVITED = credential.take(
-    SECRET, credential.grant(lambda c, d: identity.sign(OPERATOR_SEED, c, d), HUB, Role.NODE, SECRET), NODE
+    SECRET,
+    credential.grant(lambda c, d: identity.sign(OPERATOR_SEED, c, d), HUB, Role.NODE, SECRET, 0),
+    NODE,
+    until=0,
+    joined=0,
 )
 BODY = st.lists(st.binary(max_size=20), max_size=6).map(tuple)
 ANYTHING = st.tuples(of(say.JobMessage, POOL), BODY)
@@ -204,8 +210,8 @@ def fresh_owner(granted=()):
 
 def chain(*, operator=OPERATOR_SEED, fleet=HUB, role="node", secret=SECRET, member=NODE, granted=None):
     if granted is None:
-        granted = credential.grant(lambda c, d: identity.sign(operator, c, d), fleet, role, secret)
-    return credential.take(secret, granted, member)
+        granted = credential.grant(lambda c, d: identity.sign(operator, c, d), fleet, role, secret, 0)
+    return credential.take(secret, granted, member, until=0, joined=0)
 
 
 @pytest.mark.parametrize(
@@ -250,6 +256,69 @@ def test_a_result_of_a_guest_or_node_that_was_never_given_a_key_is_rejected():
         assert isinstance(action, ev.OpenResults) is good
         if good:
             owner.handle(WorkDone(action.ticket, [False]), 1.0)
+
+
+def list_of(*removals, number=1, fleet=HUB, seed=OPERATOR_SEED):
+    data = codec.encode(Removals(fleet=fleet, number=number, removed=removals))
+    return SignedRemovals(data=data, signature=identity.sign(seed, REMOVALS, data))
+
+
+def shown(owner, signed):
+    """The orchestrator shows the owner a list; return what it writes."""
+    said = session.Said(HUB, ShowRemovals(signature=signed.signature), (signed.data,))
+    return [write for action in owner.handle(said, 1.0) for write in action.writes]
+
+
+@pytest.mark.parametrize(
+    "removal",
+    [
+        Removal(member=NODE),
+        Removal(member=EVIL, invitation=INVITED.invitation),  # another key by the same invitation
+    ],
+)
+def test_a_removed_machine_gets_no_key_and_its_results_are_rejected(removal):
+    owner = fresh_owner()
+    grant = asked(owner)
+    owner.handle(WorkDone(grant.ticket, b"sealed"), 1.0)
+    (kept,) = shown(owner, list_of(removal))
+    assert "operator removed this machine" in asked(owner, guest=b"y" * 16).message.reason
+    items = (say.TaskResult(index=1, attempt=1, guest=GUEST, node=NODE),)
+    (action,) = owner.handle(session.Said(HUB, say.Results(job=JOB, items=items), (b"sealed",)), 1.0)
+    assert isinstance(action.message, say.Rejected)
+    again = Submitter(
+        Contact(peer=HUB, addresses=()), KNOWN, OPERATOR, removals=codec.decode(kept.value, SignedRemovals)
+    )
+    again.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
+    assert isinstance(asked(again), Mail), "it is not forgotten over a restart, whatever the orchestrator shows then"
+
+
+def test_a_list_of_removals_that_is_old_forged_or_of_another_fleet_changes_nothing():
+    owner = fresh_owner()
+    assert shown(owner, list_of(Removal(member=NODE), number=5))
+    for wrong in (
+        list_of(number=5),
+        list_of(number=4),
+        list_of(number=9, seed=b"h" * 32),
+        list_of(number=9, fleet=b"x" * 32),
+        SignedRemovals(data=b"junk", signature=identity.sign(OPERATOR_SEED, REMOVALS, b"junk")),
+    ):
+        assert not shown(owner, wrong)
+        assert isinstance(asked(owner), Mail)
+    assert shown(owner, list_of(number=6))
+    assert isinstance(asked(owner), ev.SealGrant), "the operator may take a removal back"
+
+
+def test_an_invitation_taken_after_its_end_or_moved_in_time_makes_no_member():
+    def sign(context, data):
+        return identity.sign(OPERATOR_SEED, context, data)
+
+    granted = credential.grant(sign, HUB, Role.NODE, SECRET, 100)
+    for until, joined, word in ((100, 99, ""), (100, 101, "expired"), (200, 101, "not from this fleet's operator")):
+        taken = credential.take(SECRET, granted, NODE, until=until, joined=joined)
+        said = asked(fresh_owner(), credential=taken)
+        assert isinstance(said, ev.SealGrant) if not word else word in said.message.reason
+    moved = msgspec.structs.replace(credential.take(SECRET, granted, NODE, until=100, joined=101), joined=99)
+    assert "not from this fleet's operator" in asked(fresh_owner(), credential=moved).message.reason
 
 
 def test_a_node_refuses_a_function_its_lender_did_not_accept_whatever_it_is_told():

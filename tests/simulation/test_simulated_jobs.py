@@ -22,7 +22,7 @@ def test_a_thousand_nodes_with_kills_and_loss_seed_1():
     summary = run(Scenario(nodes=1000, tasks=20_000, kills=50, returns=25, loss=0.05))
     assert summary.exactly_once, summary
     assert summary.killed >= 30
-    assert summary.wall < 60, "seconds, not minutes, even on a busy machine"
+    assert summary.steps < 500_000, "about 330,000 here: what costs seconds must not come to cost minutes"
 
 
 def test_same_seed_same_fingerprint_in_any_process():

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
@@ -103,25 +104,57 @@ def down(home: Path, as_json: bool) -> None:
     emit(as_json, {"ended": ended}, text=f"{ended} processes ended")
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @JSON
-@click.pass_obj
-def nodes(home: Path, as_json: bool) -> None:
-    """List the fleet's nodes: state, load, speed, and what isolation each one says it reaches."""
-    with connected(home) as fleet:
+@click.pass_context
+def nodes(context: click.Context, as_json: bool) -> None:
+    """List the fleet's nodes: state, load, speed, and what isolation each one says it reaches; or remove one."""
+    if context.invoked_subcommand is not None:
+        return
+    with connected(context.obj) as fleet:
         rows = fleet.nodes()
     emit(as_json, rows, nodes_table(rows))
 
 
-@click.command()
-@click.argument("role", type=click.Choice(["node", "owner"]), default="node")
+@nodes.command()
+@click.argument("node")
 @JSON
 @click.pass_obj
-def invite(home: Path, role: str, as_json: bool) -> None:
+def remove(home: Path, node: str, as_json: bool) -> None:
+    """Remove NODE (its name or the beginning of its key, or any member's whole key) from the fleet, for good.
+
+    Its tasks run elsewhere, it is let in no more, and no owner that heard of it seals a key to it. The operator alone may.
+    """
+    with connected(home) as fleet:
+        key = fleet.remove(node)
+    emit(as_json, {"removed": key}, text=f"removed {key[:8]}; its tasks run elsewhere, and it is not let in again")
+
+
+def _seconds(context: click.Context, option: click.Parameter, text: str) -> float:
+    """Read a time like 30m, 12h or 7d."""
+    found = re.fullmatch(r"(\d{1,7})([smhd])", text.strip())
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no time; like 30m, 12h or 7d", context, option)
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+
+
+@click.command()
+@click.argument("role", type=click.Choice(["node", "owner"]), default="node")
+@click.option(
+    "--expires",
+    callback=_seconds,
+    metavar="TIME",
+    default="7d",
+    show_default=True,
+    help="How long it opens, like 30m, 12h or 7d.",
+)
+@JSON
+@click.pass_obj
+def invite(home: Path, role: str, expires: float, as_json: bool) -> None:
     """Print a fresh single-use invitation."""
     with connected(home) as fleet:
-        text = fleet.invite(role)
-    emit(as_json, {"role": role, "invitation": text}, text=text)
+        text = fleet.invite(role, expires)
+    emit(as_json, {"role": role, "invitation": text, "expires": int(time.time() + expires)}, text=text)
 
 
 @click.command()

@@ -136,7 +136,8 @@ def _follow(fleet: Fleet, job: Job, timeout: float | None, as_json: bool) -> str
                 line, completed=job.finished, description=escape(f"{clean(job.name)} {job.id[:8]} {job.state()}{where}")
             )
             reason = job.reason()
-            if job.state() == "pending" and "none of" in reason and reason not in said and not as_json:
+            stuck = (job.state() == "pending" and "none of" in reason) or "it goes on when" in reason
+            if stuck and job.state() not in ENDED and reason not in said and not as_json:
                 said.add(reason)
                 errors.print(f"waiting: {reason}\n  → {_way_out(job)}")
 

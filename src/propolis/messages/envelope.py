@@ -60,13 +60,30 @@ def pack(packet: Packet) -> list[Segment]:
 
 
 def envelope_of(header: bytes | memoryview) -> Envelope:
-    """Decode and bound-check one header. Raises MalformedMessage, VersionMismatch."""
-    envelope: Envelope = codec.decode(header, Envelope)
-    if envelope.version != VERSION:
-        raise VersionMismatch(f"the peer speaks version {envelope.version}, this is version {VERSION}")
+    """Decode and bound-check one header, its version first. Raises MalformedMessage, VersionMismatch."""
+    try:
+        envelope: Envelope = codec.decode(header, Envelope)
+    except MalformedMessage:
+        _own_version(_version_of(header))
+        raise
+    _own_version(envelope.version)
     if sum(envelope.sizes) > MAX_BODY:
         raise MalformedMessage("the promised body is over the bound")
     return envelope
+
+
+def _version_of(header: bytes | memoryview) -> int:
+    """Return the version of a header of which the rest may be unknown to us."""
+    fields: list[msgspec.Raw] = codec.decode(header, list[msgspec.Raw])
+    return codec.decode(fields[0], int) if fields else VERSION
+
+
+def _own_version(version: int) -> None:
+    if version != VERSION:
+        raise VersionMismatch(
+            f"the peer speaks version {version}, this is version {VERSION}: "
+            f"update {'this one' if version > VERSION else 'the other one'}"
+        )
 
 
 class FrameReader:

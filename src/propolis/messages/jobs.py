@@ -6,6 +6,7 @@ import msgspec
 
 from propolis.terms.capability import CapabilityReport, Text
 from propolis.terms.contact import Contact
+from propolis.terms.credential import Credential
 from propolis.terms.job import MAX_TASKS, BlobRef, JobSpec, JobState, Kind
 
 Id16 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
@@ -174,6 +175,7 @@ class NodeRow(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknow
     state: Annotated[str, msgspec.Meta(max_length=20)]  # "up", "suspect", "down"
     busy: Count
     address: Annotated[str, msgspec.Meta(max_length=200)]
+    credential: Credential | None = None  # as the node showed it
 
 
 class Verdict(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):

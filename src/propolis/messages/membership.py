@@ -6,10 +6,12 @@ from typing import Annotated
 import msgspec
 
 from propolis.terms.capability import CapabilityReport
+from propolis.terms.credential import Credential, Moment, Signature
 
 Id32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Addresses = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=200)], ...], msgspec.Meta(max_length=16)]
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
+Request = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # the asker's own number of a question
 
 
 class Role(StrEnum):
@@ -26,6 +28,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_un
     token: Annotated[bytes, msgspec.Meta(min_length=16, max_length=64)]
     report: CapabilityReport | None = None
     addresses: Addresses = ()
+    credential: Credential | None = None  # of a node: the operator's word on it
 
 
 class Rejoin(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="rejoin"):
@@ -34,6 +37,7 @@ class Rejoin(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_
     role: Role
     report: CapabilityReport | None = None
     addresses: Addresses = ()
+    credential: Credential | None = None  # of a node: the operator's word on it
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="welcome"):
@@ -55,18 +59,41 @@ class TurnedAway(
 class AskInvite(
     msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="ask-invite"
 ):
-    """An owner asks for a fresh invitation. Only operators (the first owner) are answered with one."""
+    """An owner asks for a fresh invitation, good up to `until`. Only operators (the first owner) are answered with one."""
 
     role: Role
-    request: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    request: Request
+    until: Moment
 
 
 class Invited(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="invited"):
     """A fresh single-use token; `token` is empty when refused."""
 
-    request: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    request: Request
     token: Annotated[bytes, msgspec.Meta(max_length=64)]
     reason: Reason = ""
 
 
-MembershipMessage = Join | Rejoin | Welcome | TurnedAway | AskInvite | Invited
+class Remove(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="remove"):
+    """The operator removes members. Body: the list's exact bytes, which it signed (terms/credential.py)."""
+
+    request: Request
+    signature: Signature
+
+
+class Removed(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="removed"):
+    """The list is kept and acted on, or why not."""
+
+    request: Request
+    reason: Reason = ""
+
+
+class ShowRemovals(
+    msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="show-removals"
+):
+    """To owners, when they enter and when it changes: the operator's newest list. Body: its exact bytes."""
+
+    signature: Signature
+
+
+MembershipMessage = Join | Rejoin | Welcome | TurnedAway | AskInvite | Invited | Remove | Removed | ShowRemovals

@@ -13,9 +13,11 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from propolis.adapters.wire.source import leads_here
+from propolis.messages.membership import Role
 from propolis.node.system import supported
 from propolis.ports.executor import Executor
 from propolis.runtime import config, ending, invitation
+from propolis.runtime.enlisting import enlist
 from propolis.runtime.signals import ends_on_signal
 from propolis.terms.contact import Contact
 from propolis.terms.errors import PropolisError
@@ -75,11 +77,13 @@ def _options() -> argparse.Namespace:
 
 def _node(options: argparse.Namespace) -> "Node":
     from propolis.adapters.executor.bare import BareExecutor
-    from propolis.node.assembly import Node, enlist, sandboxed
+    from propolis.adapters.keyhome.file import FileKeyHome
+    from propolis.node.assembly import Node, sandboxed
 
     join = options.join or os.environ.pop("PROPOLIS_INVITATION", "")
     if join:
-        enlist(options.home, invitation.from_text(join))
+        key = options.home / "identity"
+        enlist(options.home, invitation.from_text(join), Role.NODE, lambda: FileKeyHome(key).identity)
     settings = _settings(options)
     executor: Executor = BareExecutor(i_accept_that_jobs_run_unconfined=True) if options.bare else sandboxed(settings)
     return Node(options.home, executor, settings, _unreached)

@@ -18,10 +18,8 @@ from propolis.adapters.wire.choice import open_wires
 from propolis.adapters.wire.source import told
 from propolis.adapters.world import machine
 from propolis.adapters.world.system import SystemClock, SystemEntropy
-from propolis.crypto import credential
 from propolis.messages import codec
 from propolis.messages.jobs import Expect
-from propolis.messages.membership import Role
 from propolis.node.hosting import Hosting
 from propolis.parties.node import node_party
 from propolis.ports.executor import Executor
@@ -33,13 +31,13 @@ from propolis.protocols.membership.member import Barred, Inside
 from propolis.runtime import config
 from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
-from propolis.runtime.invitation import Invitation
+from propolis.runtime.ending import turned_away
 from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
 from propolis.terms.capability import CapabilityReport, Offer, Rung
 from propolis.terms.contact import Contact
 from propolis.terms.credential import Credential
-from propolis.terms.errors import ConfigError, InvitationRefused, MalformedMessage, PeerUnreachable
+from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable
 from propolis.terms.identity import BlobId, NodeId
 from propolis.terms.job import Needs
 
@@ -51,24 +49,6 @@ MAX_REASONS = 16
 
 def _unheard(orchestrator: Contact, reason: str) -> None:
     """Nobody wants to know; the post logs it."""
-
-
-def enlist(home: Path, invitation: Invitation) -> None:
-    """Note the fleet an invitation leads to; the token is spent at the first start. Raises InvitationRefused, ConfigError."""
-    if invitation.role is not Role.NODE:
-        raise InvitationRefused("this invitation is for an owner", hint="propolis join INVITATION takes it")
-    known = config.read(home / "fleet.json", config.FleetFile)
-    if known is not None and not known.token and known.fleet != invitation.fleet.hex():
-        raise ConfigError(f"{home} already belongs to another fleet; use another --home")
-    token = invitation.token.hex() if known is None or known.token else ""
-    proof = known.credential if known is not None else ""
-    if token and invitation.secret:
-        keys = FileKeyHome(home / "identity")
-        proof = codec.encode(credential.take(invitation.secret, invitation.granted, keys.identity)).hex()
-    fleet = config.FleetFile(
-        fleet=invitation.fleet.hex(), addresses=invitation.addresses, token=token, credential=proof
-    )
-    config.write(home / "fleet.json", fleet)
 
 
 class Node:
@@ -95,6 +75,7 @@ class Node:
         self._expected: set[tuple[NodeId, BlobId]] = set()
         self.orchestrator = fleet.orchestrator
         self.inside = asyncio.Event()
+        self._turned_away = asyncio.Event()
         self.barred: Barred | None = None
         self.report: CapabilityReport | None = None
 
@@ -115,6 +96,7 @@ class Node:
         keys = FileKeyHome(self._home / "identity")
         wires = await self._wires(keys.seed_for_wire())
         store = SqliteStore(self._home / "state.db")
+        credential = self._credential()
         party = node_party(
             SystemEntropy(),
             self.orchestrator,
@@ -122,6 +104,7 @@ class Node:
             known_today(),
             token=bytes.fromhex(self._fleet.token),
             addresses=told([address for wire in wires for address in wire.addresses]),
+            credential=credential,
         )
         driver = Driver(party, clock=SystemClock(), store=store, tell=self._told)
         blobs = FileBlobs(self._home / "blobs")
@@ -135,7 +118,7 @@ class Node:
         post = Post(wires, store, happened)
         service = BlobService(blobs, post.reach, lambda peer, blob: (peer, blob) in self._expected)
         post.serve_blobs(service.serve, visitors=True)
-        hosting = Hosting(self._executor, keys, self.report.offer, service, driver.post, self._credential())
+        hosting = Hosting(self._executor, keys, self.report.offer, service, driver.post, credential)
         for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
             driver.on(kind, do)
         driver.on(ev.FetchProgram, lambda work: service.fetch(work.program, work.holders))
@@ -144,10 +127,8 @@ class Node:
         driver.after_round(post.flush)
         post.start()
         driver.start()
-        warmer = getattr(self._executor, "warm", None)
-        if warmer is not None:
-            for slot in range(self.report.slots):
-                warmer(slot)
+        for slot in range(self.report.slots):
+            self._executor.warm(slot)
         self._driver = driver
         try:
             await driver.join()
@@ -189,11 +170,12 @@ class Node:
                 self.inside.set()
             case Barred():
                 self.barred = note
-                if self.inside.is_set():  # before that, whoever waits for us to come in says it
-                    log.error("turned away: %s", note.reason)
-                elif self._fleet.token:  # it never opened anything: this home belongs to no fleet
+                if (
+                    not self.inside.is_set() and self._fleet.token
+                ):  # it never opened anything: this home belongs to no fleet
                     (self._home / "fleet.json").unlink(missing_ok=True)
                 self.inside.set()
+                self._turned_away.set()
             case session.EndSession(reason=reason):
                 fresh = reason not in self._ended_for and len(self._ended_for) < MAX_REASONS
                 log.log(logging.ERROR if fresh else logging.DEBUG, "the session is ended: %s", reason)
@@ -206,10 +188,15 @@ class Node:
                 pass
 
     async def wait_inside(self) -> None:
-        """Return once the node is in its fleet. Raises InvitationRefused when it is turned away."""
+        """Return once the node is in its fleet. Raises InvitationRefused or MemberRemoved when it is turned away."""
         await self.inside.wait()
         if self.barred is not None:
-            raise InvitationRefused(self.barred.reason)
+            raise turned_away(self.barred.code, self.barred.reason)
+
+    async def wait_out(self) -> None:
+        """Wait until the fleet turns the node away; raises what it said, as `wait_inside` does."""
+        await self._turned_away.wait()
+        await self.wait_inside()
 
 
 def _functions_from(executor: Executor, settings: config.NodeFile) -> Rung:
@@ -226,17 +213,19 @@ def sandboxed(settings: config.NodeFile) -> SandboxExecutor:
 
 
 async def run(node: Node, ready: Any) -> None:
-    """Serve, and call `ready()` once inside. Raises what ended it."""
+    """Serve, and call `ready()` once inside. Raises what ended it, also that the fleet turned us away later."""
     serving = asyncio.create_task(node.serve())
     entering = asyncio.create_task(node.wait_inside())
+    leaving = asyncio.create_task(node.wait_out())
     try:
         await asyncio.wait({serving, entering}, return_when=asyncio.FIRST_COMPLETED)
         if entering.done():
             entering.result()
             ready()
-        await serving
+        await asyncio.wait({serving, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await (leaving if leaving.done() else serving)
     finally:
-        entering.cancel()
-        serving.cancel()
+        for task in (entering, leaving, serving):
+            task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(serving, return_exceptions=True)
+            await asyncio.gather(serving, entering, leaving, return_exceptions=True)

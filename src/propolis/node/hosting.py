@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from propolis.crypto import identity
 from propolis.messages import codec
@@ -121,6 +120,5 @@ class Hosting:
     def _over(self, guest_id: GuestId) -> None:
         self._pumps.pop(guest_id, None)
         _, slot = self._guests.pop(guest_id, (None, -1))
-        warm: Any = getattr(self._executor, "warm", None)
-        if slot >= 0 and warm is not None:
-            warm(slot)
+        if slot >= 0:
+            self._executor.warm(slot)

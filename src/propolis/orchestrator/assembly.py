@@ -1,40 +1,31 @@
 """An orchestrator put together: the only place that picks its adapters. One process: directory, address echo, queue."""
 
 import asyncio
-import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from propolis.adapters.blobs.files import RESERVE, FileBlobs
+from propolis.adapters.blobs.files import RESERVE
 from propolis.adapters.keyhome.file import FileKeyHome
-from propolis.adapters.solver.greedy import GreedySolver
-from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.wire.choice import has_iroh
 from propolis.adapters.wire.source import told
 from propolis.adapters.wire.websocket import WebSocketWire
-from propolis.adapters.world.system import SystemClock, SystemEntropy
 from propolis.messages.membership import Role
-from propolis.parties.orchestrator import BOOT, META, OrchestratorParty, restore
-from propolis.ports.store import Store
+from propolis.orchestrator.life import Life
+from propolis.parties.orchestrator import OrchestratorParty
+from propolis.ports.store import Write
 from propolis.ports.wire import Wire
-from propolis.protocols import session
-from propolis.protocols.jobs import events as ev
-from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS
-from propolis.protocols.machine import Dial, HangUp, Persist, Transmit
-from propolis.protocols.membership.registrar import INVITES, MEMBERS
 from propolis.runtime import config
-from propolis.runtime.blob_service import BlobService
-from propolis.runtime.driver import Driver
 from propolis.runtime.invitation import Invitation, to_text
-from propolis.runtime.known import known_today
-from propolis.runtime.post import Post
+from propolis.terms.errors import StoreFull
 from propolis.terms.identity import NodeId
-from propolis.terms.placement import Placement
 
 log = logging.getLogger(__name__)
 
-ROOM_SECONDS = 2.0
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 8.0
+QUIET_SECONDS = 60.0  # a life this long was no part of a row of failures
 
 
 class Orchestrator:
@@ -47,54 +38,52 @@ class Orchestrator:
         self._settings = known.asked(listen)
         self.keys = FileKeyHome(home / "identity")
         self.addresses: tuple[str, ...] = ()
+        self.owner_invitation = ""
+        self._life: Life | None = None
 
     async def serve(self, ready: Callable[["Orchestrator"], None], *, invite_operator: bool = False) -> None:
-        """Run until cancelled or broken. `invite_operator`: issue the first operator's invitation at start."""
-        clock = SystemClock()
-        store = SqliteStore(self._home / "state.db")
-        party = _restored(store, clock)
-        wires = await self._wires(party.registrar.is_member)
+        """Run until cancelled or broken. `invite_operator`: issue the first operator's invitation at start.
+
+        A write that finds the disk full ends one life and begins the next from what is written: nothing that failed was
+        ever acknowledged, so members come back to it as after a crash. The wires stay open meanwhile.
+        """
+        wires = await self._wires(self._is_member)
         self.addresses = told([address for wire in wires for address in wire.addresses])
-        driver = Driver(party, clock=clock, store=store)
-        blobs = FileBlobs(self._home / "blobs")
-        post = Post(wires, store, driver.post)
-        service = BlobService(blobs, post.reach, lambda peer, blob: party.registrar.is_member(peer))
-        post.serve_blobs(service.serve)
-        post.limit_bodies(party.office.body_limit)
-        solver = GreedySolver()
-        for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
-            driver.on(kind, do)
+        life = self._life = Life(self._home, wires, RESERVE)
+        pause, inviting, said = FIRST_PAUSE, invite_operator, False
 
-        async def solve(work: ev.Solve) -> Placement:
-            return solver.solve(work.problem)
+        def serving() -> None:
+            nonlocal inviting, said
+            inviting = False
+            if not said:
+                said = True
+                ready(self)
 
-        driver.on(ev.Solve, solve)
-        driver.on(ev.FetchProgram, lambda work: service.fetch(work.program, work.holders))
-        driver.on(ev.DropProgram, lambda action: blobs.drop(action.program.id))
-        driver.after_round(post.flush)
-        first = [party.first_writes()]
-        self.owner_invitation = self._invite(party, first) if invite_operator else ""
-        post.start()
-        driver.start(*first)
-        watcher = asyncio.create_task(_watch_room(store, driver))
         try:
-            await asyncio.sleep(0)
-            ready(self)
-            await driver.join()
+            while True:
+                began = time.monotonic()
+                try:
+                    await life.live(self._invite if inviting else lambda party: (), serving)
+                    return
+                except StoreFull as error:
+                    if inviting:
+                        raise
+                    log.error("what came last is not kept, beginning anew from what is: %s", error)
+                    pause = FIRST_PAUSE if time.monotonic() - began > QUIET_SECONDS else min(2 * pause, LONGEST_PAUSE)
+                await asyncio.sleep(pause)
         finally:
-            watcher.cancel()
-            await driver.stop()
-            await post.stop()
-            store.close()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.gather(watcher, return_exceptions=True)
+            for wire in wires:
+                await wire.close()
 
-    def _invite(self, party: OrchestratorParty, first: list[Persist]) -> str:
-        """Return the first operator's invitation. All others are the operator's to give: its word is what owners check."""
+    def _is_member(self, peer: NodeId) -> bool:
+        return self._life is not None and self._life.is_member(peer)
+
+    def _invite(self, party: OrchestratorParty) -> tuple[Write, ...]:
+        """Issue the first operator's invitation. All others are the operator's to give: its word is what owners check."""
         token, writes = party.registrar.invite(Role.OWNER, operator=True)
-        first.append(Persist(writes))
         invitation = Invitation(fleet=self.keys.identity, addresses=self.addresses, token=token, role=Role.OWNER)
-        return to_text(invitation)
+        self.owner_invitation = to_text(invitation)
+        return writes
 
     async def _wires(self, member: Callable[[NodeId], bool]) -> list[Wire]:
         wires: list[Wire] = []
@@ -107,31 +96,7 @@ class Orchestrator:
             wires.append(await WebSocketWire.open(seed, listen=settings.websocket, member=member))
         listen = told([a for wire in wires for a in wire.addresses if "://" not in a]) or settings.listen
         web = next((a.partition("://")[2] for wire in wires for a in wire.addresses if "://" in a), "")
-        config.write(self._home / "orchestrator.json", config.OrchestratorFile(listen=listen, websocket=web))
+        found = config.OrchestratorFile(listen=listen, websocket=web)
+        if config.read(self._home / "orchestrator.json", config.OrchestratorFile) != found:  # a full disk takes no file
+            config.write(self._home / "orchestrator.json", found)
         return wires
-
-
-def _restored(store: Store, clock: SystemClock) -> OrchestratorParty:
-    boot = int.from_bytes(store.get(META, BOOT) or b"", "big") + 1
-    party = OrchestratorParty(SystemEntropy(), boot, known_today())
-    restore(
-        party,
-        ((table, key, value) for table in (MEMBERS, INVITES) for key, value in store.scan(table)),
-        (value for _, value in store.scan(JOBS)),
-        store.sizes(INPUTS),
-        store.scan(RESULTS),
-        clock.now(),
-    )
-    return party
-
-
-async def _watch_room(store: Store, driver: Driver) -> None:
-    """Refuse new work before the disk is full, so that what was accepted can still be finished."""
-    full = False
-    while True:
-        now_full = store.room() < RESERVE
-        if now_full != full:
-            full = now_full
-            driver.post(session.DiskFilled(full))
-            log.warning("the disk is %s", "full: new work is refused" if full else "free again")
-        await asyncio.sleep(ROOM_SECONDS)

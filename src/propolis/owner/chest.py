@@ -14,6 +14,8 @@ from propolis.messages.jobs import TaskResult
 from propolis.ports.store import DropPrefix, Put, Store
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
+from propolis.protocols.jobs.submitter import LIST, REMOVALS
+from propolis.terms.credential import SignedRemovals
 from propolis.terms.errors import MalformedMessage, SealBroken
 from propolis.terms.identity import GuestId, JobId
 from propolis.terms.job import JobSpec, Receipt
@@ -113,6 +115,11 @@ class Chest:
     def granted(self, job: JobId) -> dict[GuestId, Receipt]:
         """Return the receipts of the guests that were given the job's keys."""
         return {GuestId(key[16:]): codec.decode(value, Receipt) for key, value in self._store.scan(GRANTED, job)}
+
+    def removals(self) -> SignedRemovals | None:
+        """Return the newest list of removals that was seen."""
+        row = self._store.get(REMOVALS, LIST)
+        return codec.decode(row, SignedRemovals) if row is not None else None
 
     def forget_inputs(self, job: JobId) -> None:
         """Drop sealed inputs that are not needed any more."""

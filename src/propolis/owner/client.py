@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,22 +15,24 @@ from propolis.adapters.keyhome.file import FileKeyHome
 from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.wire.choice import open_wires
 from propolis.adapters.world.system import SystemClock, SystemEntropy
-from propolis.crypto import credential, identity, sealing
+from propolis.crypto import sealing
 from propolis.messages import codec
 from propolis.messages.jobs import Progress, Refused, Rows
-from propolis.messages.membership import Invited, Role
+from propolis.messages.membership import Invited, Removed, Role
+from propolis.owner import inviting
 from propolis.owner.chest import Chest, Owned
 from propolis.owner.live import ENDED, Draft, Live
-from propolis.parties.owner import InviteAsked, owner_party
+from propolis.parties.owner import InviteAsked, RemoveAsked, owner_party
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import Dial, DialFailed, Event, HangUp, Transmit
 from propolis.protocols.membership.member import Barred, Inside
 from propolis.runtime import config
 from propolis.runtime.blob_service import BlobService
 from propolis.runtime.driver import Driver
-from propolis.runtime.invitation import Invitation, to_text
+from propolis.runtime.ending import turned_away
 from propolis.runtime.known import known_today
 from propolis.runtime.post import Post
+from propolis.terms.credential import Credential
 from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError, TooLarge, UnknownJob
 from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import MAX_PROGRAM_BYTES, JobState
@@ -90,6 +91,7 @@ class Client:
             known_today(),
             operator=self._operator(keys),
             token=bytes.fromhex(self._fleet.token),
+            removals=self._chest.removals(),
         )
         driver = self._driver = Driver(party, clock=SystemClock(), store=store, tell=self._told, failed=self._fail)
         post = self._post = Post(wires, store, self._happened)
@@ -111,7 +113,7 @@ class Client:
         if self._failure is not None:
             raise self._failure
         if self._barred is not None:
-            raise InvitationRefused(self._barred.reason)
+            raise turned_away(self._barred.code, self._barred.reason)
         for owned in self._chest.jobs().values():
             if not self._chest.finished(owned).full:
                 self._take_up(owned)
@@ -201,23 +203,22 @@ class Client:
         rows: Rows = answered.rows
         return rows
 
-    async def invite(self, role: Role) -> str:
-        """Ask for a fresh invitation. Raises InvitationRefused."""
-        invited = await self._answer(lambda ticket: InviteAsked(ticket, role))
+    async def invite(self, role: Role, seconds: float) -> str:
+        """Ask for a fresh invitation, good for so long. Raises InvitationRefused."""
+        until = int(time.time() + seconds)
+        invited = await self._answer(lambda ticket: InviteAsked(ticket, role, until))
         if not invited.token:
             raise InvitationRefused(invited.reason)
-        fleet = self._fleet.orchestrator
-        secret = secrets.token_bytes(identity.SEED_BYTES) if role is Role.NODE else b""
-        invitation = Invitation(
-            fleet=fleet.peer,
-            addresses=fleet.addresses,
-            token=invited.token,
-            role=role,
-            operator=self._keys.identity,
-            secret=secret,
-            granted=credential.grant(self._keys.sign, fleet.id, role, secret) if secret else b"",
-        )
-        return to_text(invitation)
+        return inviting.text(self._fleet.orchestrator, role, invited.token, until, self._keys)
+
+    async def remove(self, member: NodeId, shown: Credential | None) -> None:
+        """Remove a member as the fleet's operator. Raises InvitationRefused for everyone else, TooLarge."""
+        if self._fleet.operator:
+            raise InvitationRefused("only the fleet's operator removes members")
+        signed = inviting.removed(self._fleet.orchestrator.id, self._chest.removals(), member, shown, self._keys)
+        answer = await self._answer(lambda ticket: RemoveAsked(ticket, signed))
+        if answer.reason:
+            raise InvitationRefused(answer.reason)
 
     def _operator(self, keys: FileKeyHome) -> NodeId:
         """Return whose word on nodes counts: the key in our invitation, or our own if it had none."""
@@ -280,8 +281,10 @@ class Client:
                 if first:
                     config.write(self._home / "fleet.json", msgspec.structs.replace(self._fleet, token=""))
                 self._inside.set()
-            case Barred():
+            case Barred(code=code, reason=reason):
                 self._barred = note
+                if self._inside.is_set():  # we were in: whoever waits here is told
+                    self._fail(turned_away(code, reason))
                 self._inside.set()
             case ev.JobMoved(job=job, message=message) if job in self.live:
                 if isinstance(message, Progress):
@@ -290,7 +293,7 @@ class Client:
                         self._forget(job)
                 elif isinstance(message, Refused):
                     self.live[job].refused = message
-            case ev.Answered(ticket=ticket) | Invited(request=ticket):
+            case ev.Answered(ticket=ticket) | Invited(request=ticket) | Removed(request=ticket):
                 future = self._answers.get(ticket)
                 if future is not None and not future.done():
                     future.set_result(note)

@@ -19,6 +19,7 @@ from propolis.messages.jobs import Code, Id16, Progress, Reason, Refused, Rows, 
 from propolis.messages.membership import Role
 from propolis.messages.values import Outcome
 from propolis.owner.live import Draft
+from propolis.terms.credential import Credential, Key
 from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable, TooLarge
 from propolis.terms.job import MAX_PROGRAM_BYTES, MAX_TASK_BYTES, JobSpec
 
@@ -48,9 +49,17 @@ class AskOrchestrator(Request, frozen=True, tag="ask"):
 
 
 class AskInvitation(Request, frozen=True, tag="invite"):
-    """A fresh invitation."""
+    """A fresh invitation, good for so long."""
 
     role: Role
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=1e10)]
+
+
+class AskRemoval(Request, frozen=True, tag="remove"):
+    """A member's end."""
+
+    member: Key
+    shown: Credential | None = None
 
 
 class AskJobs(Request, frozen=True, tag="jobs"):
@@ -120,7 +129,9 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_fi
     results: Annotated[tuple[tuple[TaskResult, Outcome | None], ...], msgspec.Meta(max_length=MAX_ITEMS)]
 
 
-FromFollower = AskOrchestrator | AskInvitation | AskJobs | AskBusy | OpenJob | AddInputs | SubmitJob | StopJob
+FromFollower = (
+    AskOrchestrator | AskInvitation | AskRemoval | AskJobs | AskBusy | OpenJob | AddInputs | SubmitJob | StopJob
+)
 FromHolder = Reply | Opened | Moved | Arrived
 
 

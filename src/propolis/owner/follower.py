@@ -11,8 +11,9 @@ from propolis.messages.membership import Role
 from propolis.owner import control
 from propolis.owner.live import Draft, Live
 from propolis.terms import errors
+from propolis.terms.credential import Credential
 from propolis.terms.errors import PropolisError, WireError
-from propolis.terms.identity import JobId
+from propolis.terms.identity import JobId, NodeId
 
 PART_BYTES = 4 * 1024 * 1024
 
@@ -101,9 +102,14 @@ class Follower:
         reply = await self._reply(control.AskOrchestrator(ticket=next(self._tickets), what=what, job=job))
         return reply.rows or Rows()
 
-    async def invite(self, role: Role) -> str:
+    async def invite(self, role: Role, seconds: float) -> str:
         """See owner/live.py."""
-        return (await self._reply(control.AskInvitation(ticket=next(self._tickets), role=role))).text
+        ask = control.AskInvitation(ticket=next(self._tickets), role=role, seconds=seconds)
+        return (await self._reply(ask)).text
+
+    async def remove(self, member: NodeId, shown: Credential | None) -> None:
+        """See owner/live.py."""
+        await self._reply(control.AskRemoval(ticket=next(self._tickets), member=member, shown=shown))
 
     async def busy(self) -> bool:
         """See owner/live.py."""

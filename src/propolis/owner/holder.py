@@ -10,7 +10,7 @@ from pathlib import Path
 from propolis.owner import control
 from propolis.owner.live import Live, Session
 from propolis.terms.errors import PropolisError, WireError
-from propolis.terms.identity import JobId
+from propolis.terms.identity import JobId, NodeId
 
 PUSH_SECONDS = 0.25
 BATCH_BYTES = 4 * 1024 * 1024
@@ -107,8 +107,10 @@ class _Talk:
         match request:
             case control.AskOrchestrator(what=what, job=job):
                 return control.Reply(ticket=ticket, rows=await session.ask(what, job))
-            case control.AskInvitation(role=role):
-                return control.Reply(ticket=ticket, text=await session.invite(role))
+            case control.AskInvitation(role=role, seconds=seconds):
+                return control.Reply(ticket=ticket, text=await session.invite(role, seconds))
+            case control.AskRemoval(member=member, shown=shown):
+                await session.remove(NodeId(member), shown)
             case control.AskJobs():
                 return control.Reply(ticket=ticket, jobs=tuple(await session.jobs())[-control.MAX_JOBS :])
             case control.AskBusy():

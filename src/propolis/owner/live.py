@@ -9,7 +9,8 @@ from propolis.messages import values
 from propolis.messages.jobs import Progress, Refused, Rows, TaskResult
 from propolis.messages.membership import Role
 from propolis.messages.program import Program
-from propolis.terms.identity import JobId
+from propolis.terms.credential import Credential
+from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import JobSpec, JobState, Kind
 
 ENDED = (JobState.DONE, JobState.FAILED, JobState.STOPPED, JobState.REFUSED)
@@ -91,8 +92,12 @@ class Session(Protocol):
         """Ask the orchestrator. Raises ConfigError with its reason."""
         ...
 
-    async def invite(self, role: Role) -> str:
-        """Return a fresh invitation. Raises InvitationRefused."""
+    async def invite(self, role: Role, seconds: float) -> str:
+        """Return a fresh invitation, good for so long. Raises InvitationRefused."""
+        ...
+
+    async def remove(self, member: NodeId, shown: Credential | None) -> None:
+        """Remove a member from the fleet; `shown`: the credential it shows. Raises InvitationRefused, TooLarge."""
         ...
 
     async def busy(self) -> bool:

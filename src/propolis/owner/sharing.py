@@ -19,8 +19,9 @@ from propolis.owner.client import Client
 from propolis.owner.follower import Follower
 from propolis.owner.holder import Holder
 from propolis.owner.live import Draft, Live
+from propolis.terms.credential import Credential
 from propolis.terms.errors import ConfigError, PropolisError
-from propolis.terms.identity import JobId
+from propolis.terms.identity import JobId, NodeId
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +97,13 @@ class Sharing:
         """Ask the orchestrator."""
         return await self._do(lambda session: session.ask(what, job))
 
-    async def invite(self, role: Role) -> str:
+    async def invite(self, role: Role, seconds: float) -> str:
         """Return a fresh invitation."""
-        return await self._do(lambda session: session.invite(role))
+        return await self._do(lambda session: session.invite(role, seconds))
+
+    async def remove(self, member: NodeId, shown: Credential | None) -> None:
+        """Remove a member from the fleet."""
+        await self._do(lambda session: session.remove(member, shown))
 
     async def busy(self) -> bool:
         """Return whether a job of this home has not ended."""

@@ -1,10 +1,8 @@
-"""What node and owner have in common: one session with the orchestrator, kept alive, and one machine that lives in it."""
-
-from collections.abc import Sequence
-from typing import Protocol
+"""What node and owner have in common: one session with the orchestrator, kept alive, and the machines that live in it."""
 
 from propolis.messages.jobs import Expect
-from propolis.messages.membership import Invited, TurnedAway, Welcome
+from propolis.messages.membership import Invited, Removed, TurnedAway, Welcome
+from propolis.parties.residents import Residents, posted
 from propolis.ports.world import Entropy
 from propolis.protocols import session
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened
@@ -24,44 +22,28 @@ from propolis.protocols.membership.member import Member
 from propolis.terms.time import Instant, earliest
 
 
-class Inner(Protocol):
-    """The machine that lives inside the session: Worker or Submitter."""
-
-    def handle(self, event: Event, now: Instant) -> Sequence[Action | Mail]:
-        """Take one event."""
-        ...
-
-    def deadline(self) -> Instant | None:
-        """Return when TimePassed is wanted."""
-        ...
-
-    def check(self) -> None:
-        """Assert the invariants."""
-        ...
-
-
 class MemberParty:
-    """Office + Member + one inner machine."""
+    """Office + Member + residents. What they hear is the orchestrator's; no other peer has a session with a member yet."""
 
-    def __init__(self, entropy: Entropy, member: Member, inner: Inner, link: LinkConfig | None = None) -> None:
+    def __init__(self, entropy: Entropy, member: Member, residents: Residents, link: LinkConfig | None = None) -> None:
         self.office = Office(entropy, link, max_peers=64)
         self.member = member
-        self.inner = inner
+        self.residents = residents
 
     def handle(self, event: Event, now: Instant) -> list[Action]:
         """Take one event."""
         if isinstance(event, ChannelOpened | ChannelClosed | PacketArrived | TimePassed | DialFailed):
             return self._carrier(event, now)
-        return self._route(self.inner.handle(event, now), now)
+        return self._lead(event, now)
 
     def deadline(self) -> Instant | None:
         """Return when TimePassed is wanted."""
-        return earliest(self.office.deadline(), self.member.deadline(), self.inner.deadline())
+        return earliest(self.office.deadline(), self.member.deadline(), self.residents.deadline())
 
     def check(self) -> None:
         """Assert the invariants."""
         self.office.check()
-        self.inner.check()
+        self.residents.check()
 
     def _carrier(self, event: Event, now: Instant) -> list[Action]:
         if isinstance(event, ChannelOpened) and event.peer != self.member.peer:
@@ -73,7 +55,7 @@ class MemberParty:
             case ChannelClosed(peer=peer) | DialFailed(peer=peer) if peer == self.member.peer:
                 self.member.lost(now)
             case TimePassed():
-                actions += self._route(self.inner.handle(event, now), now)
+                actions += self._lead(event, now)
             case _:
                 pass
         for notice in notices:
@@ -89,14 +71,14 @@ class MemberParty:
             case Lost(unsent=unsent):
                 self.member.ended(now)
                 pairs = tuple((item.message, item.parts) for item in unsent)
-                return self._route(self.inner.handle(session.Disconnected(pairs), now), now)
+                return self._lead(session.Disconnected(pairs), now)
             case Heard(message=Welcome() | TurnedAway() as words):
                 return self._answered(words, now)
-            case Heard(message=Invited() | Expect() as news):
+            case Heard(message=Invited() | Removed() | Expect() as news):
                 return [Tell(news)]
             case Heard():
                 said = session.Said(notice.peer, notice.message, notice.body)
-                return self._route(self.inner.handle(said, now), now)
+                return self._lead(said, now)
             case _:
                 return []
 
@@ -106,20 +88,12 @@ class MemberParty:
             return []
         actions: list[Action] = [Tell(verdict)]
         if isinstance(words, Welcome):
-            actions += self._route(self.inner.handle(session.Connected(), now), now)
+            actions += self._lead(session.Connected(), now)
         return actions
 
-    def _route(self, outputs: Sequence[Action | Mail], now: Instant) -> list[Action]:
-        """Keep the order of what the machine said: writes before the mail that follows them."""
-        actions: list[Action] = []
-        mails: list[Mail] = []
-        for output in outputs:
-            if isinstance(output, Mail):
-                mails.append(output)
-            elif not isinstance(output, session.EndSession):
-                actions.append(output)
-        if mails:
-            actions += self.office.post(mails, now)
+    def _lead(self, event: Event, now: Instant) -> list[Action]:
+        outputs = self.residents.handle(event, now)
+        actions = posted(self.office, [o for o in outputs if not isinstance(o, session.EndSession)], now)
         for output in outputs:
             if isinstance(output, session.EndSession):
                 actions += self._end_session(output, now)
@@ -129,4 +103,4 @@ class MemberParty:
         """Hang up after what was said, and come back as a new incarnation: nothing of the old session is resumed."""
         self.member.ended(now)
         actions: list[Action] = [Tell(ended), *self.office.forget(ended.peer)]
-        return actions + self._route(self.inner.handle(session.Disconnected(()), now), now)
+        return actions + self._lead(session.Disconnected(()), now)

@@ -3,12 +3,14 @@
 from propolis.decisions.guarantees import Known
 from propolis.messages.membership import Role
 from propolis.parties.member import MemberParty
+from propolis.parties.residents import Residents
 from propolis.ports.world import Entropy
 from propolis.protocols.jobs.worker import Worker
 from propolis.protocols.link.terms import LinkConfig
 from propolis.protocols.membership.member import Member
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.contact import Contact
+from propolis.terms.credential import Credential
 
 
 def node_party(
@@ -19,9 +21,13 @@ def node_party(
     *,
     token: bytes = b"",
     addresses: tuple[str, ...] = (),
+    credential: Credential | None = None,
     link: LinkConfig | None = None,
 ) -> MemberParty:
-    """Return a node. `token` is the invitation's while it has not joined yet; `addresses` where its peers can dial it."""
+    """Return a node. `token` is the invitation's while it has not joined yet; `addresses` where its peers can dial it.
+
+    `credential`: the operator's word on it.
+    """
     member = Member(orchestrator, Role.NODE, token, report)
-    member.addresses = addresses
-    return MemberParty(entropy, member, Worker(orchestrator, report, known), link)
+    member.addresses, member.credential = addresses, credential
+    return MemberParty(entropy, member, Residents(Worker(orchestrator, report, known)), link)

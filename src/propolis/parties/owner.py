@@ -1,14 +1,17 @@
 """An owner's client: its session with the orchestrator and the jobs it submitted."""
 
 from propolis.decisions.guarantees import Known
-from propolis.messages.membership import AskInvite, Role
+from propolis.messages.membership import AskInvite, Remove, Role
 from propolis.parties.member import MemberParty
+from propolis.parties.residents import Residents
 from propolis.ports.world import Entropy
+from propolis.protocols.jobs.events import RemovalsMade
 from propolis.protocols.jobs.submitter import Submitter
 from propolis.protocols.link.terms import LinkConfig
 from propolis.protocols.machine import Action, Event, Mail
 from propolis.protocols.membership.member import Member
 from propolis.terms.contact import Contact
+from propolis.terms.credential import SignedRemovals
 from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant
 
@@ -18,6 +21,14 @@ class InviteAsked(Event, frozen=True):
 
     request: int
     role: Role
+    until: int
+
+
+class RemoveAsked(Event, frozen=True):
+    """The client signed a new list of removals; answered by Tell(Removed)."""
+
+    request: int
+    signed: SignedRemovals
 
 
 class OwnerParty(MemberParty):
@@ -25,9 +36,16 @@ class OwnerParty(MemberParty):
 
     def handle(self, event: Event, now: Instant) -> list[Action]:
         """Take one event."""
-        if isinstance(event, InviteAsked):
-            return self.office.post([Mail(self.member.peer, AskInvite(role=event.role, request=event.request))], now)
-        return super().handle(event, now)
+        match event:
+            case InviteAsked(request=request, role=role, until=until):
+                mail = Mail(self.member.peer, AskInvite(role=role, request=request, until=until))
+                return self.office.post([mail], now)
+            case RemoveAsked(request=request, signed=signed):
+                order = Remove(request=request, signature=signed.signature)
+                kept = super().handle(RemovalsMade(signed), now)  # before anybody hears of it
+                return kept + self.office.post([Mail(self.member.peer, order, (signed.data,))], now)
+            case _:
+                return super().handle(event, now)
 
 
 def owner_party(
@@ -37,8 +55,12 @@ def owner_party(
     *,
     operator: NodeId,
     token: bytes = b"",
+    removals: SignedRemovals | None = None,
     link: LinkConfig | None = None,
 ) -> OwnerParty:
-    """Return an owner. `token` is the invitation's while it has not joined yet; `operator` invites this fleet's nodes."""
+    """Return an owner. `token` is the invitation's while it has not joined yet; `operator` invites this fleet's nodes.
+
+    `removals`: the newest list of whom it removed that was seen.
+    """
     member = Member(orchestrator, Role.OWNER, token, None)
-    return OwnerParty(entropy, member, Submitter(orchestrator, known, operator), link)
+    return OwnerParty(entropy, member, Residents(Submitter(orchestrator, known, operator, removals)), link)

@@ -108,6 +108,10 @@ class Executor(Protocol):
         """Start a confined guest (or take a warm one). Raises Unsupported, Crashed, Overran; never retries weaker."""
         ...
 
+    def warm(self, slot: int) -> None:
+        """Have a guest ready for this slot's next order, where that saves time; returns at once, never raises."""
+        ...
+
     async def close(self) -> None:
         """Kill all guests and helpers; idempotent, never raises."""
         ...

@@ -34,31 +34,35 @@ class DropPrefix(msgspec.Struct, frozen=True):
 Write = Put | Drop | DropPrefix
 
 
-class Store(Protocol):
-    """Durable rows. Table names are fixed by the house, never by a peer."""
-
-    def commit(self, writes: Sequence[Write]) -> None:
-        """Apply all writes, in order, or none; on return they survive a kill. Raises StoreFull, StoreError."""
-        ...
+class Rows(Protocol):
+    """Rows to read: what a party is rebuilt from after a restart. Each machine names its tables."""
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """Return one row's value."""
-        ...
-
-    def get_many(self, table: str, keys: Iterable[bytes]) -> list[bytes | None]:
-        """Return several rows' values, in order."""
         ...
 
     def sizes(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, int]]:
         """Yield (key, size of the value in bytes) in key order, without reading values."""
         ...
 
-    def room(self) -> int:
-        """Return the bytes still free for this store."""
-        ...
-
     def scan(self, table: str, prefix: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) in key order."""
+        ...
+
+
+class Store(Rows, Protocol):
+    """Durable rows. Table names are fixed by the house, never by a peer."""
+
+    def commit(self, writes: Sequence[Write]) -> None:
+        """Apply all writes, in order, or none; on return they survive a kill. Raises StoreFull, StoreError."""
+        ...
+
+    def get_many(self, table: str, keys: Iterable[bytes]) -> list[bytes | None]:
+        """Return several rows' values, in order."""
+        ...
+
+    def room(self) -> int:
+        """Return the bytes still free for this store."""
         ...
 
     def close(self) -> None:

@@ -6,7 +6,18 @@ These events belong to no family, so that machines of several families can live 
 from propolis.messages.envelope import Message, Segment
 from propolis.protocols.machine import Action, BodyPart, Event
 from propolis.terms.capability import CapabilityReport
+from propolis.terms.credential import Credential
 from propolis.terms.identity import NodeId
+
+Hears = tuple[type[Message], ...]
+"""The messages a machine listens to; in one party no two machines hear the same."""
+
+Takes = tuple[type[Event], ...]
+"""The events from outside (a client, an executor) that are a machine's, beyond changes, time and answers to its work."""
+
+
+class Change(Event, frozen=True):
+    """Something about who is in, or how the party stands: every machine in it is told."""
 
 
 class Said(Event, frozen=True):
@@ -20,58 +31,69 @@ class Said(Event, frozen=True):
 # -- at the orchestrator
 
 
-class NodeEntered(Event, frozen=True):
+class NodeEntered(Change, frozen=True):
     """A node is in (again): whatever it ran before is forgotten until it says Resume."""
 
     node: NodeId
     report: CapabilityReport
     addresses: tuple[str, ...] = ()
+    credential: Credential | None = None
 
 
-class NodeSuspected(Event, frozen=True):
+class NodeSuspected(Change, frozen=True):
     """A node is silent: give it nothing new."""
 
     node: NodeId
 
 
-class NodeRecovered(Event, frozen=True):
+class NodeRecovered(Change, frozen=True):
     """A suspected node was heard again, in the same session."""
 
     node: NodeId
 
 
-class NodeLost(Event, frozen=True):
+class NodeLost(Change, frozen=True):
     """A node is gone, with its guests."""
 
     node: NodeId
 
 
-class OwnerEntered(Event, frozen=True):
+class MemberRemoved(Change, frozen=True):
+    """The operator removed a node or an owner: nothing of it goes on."""
+
+    member: NodeId
+
+
+class OwnerEntered(Change, frozen=True):
     """An owner's client is connected."""
 
     owner: NodeId
 
 
-class OwnerLost(Event, frozen=True):
+class OwnerLost(Change, frozen=True):
     """An owner's client is gone; its jobs go on as far as they can without it."""
 
     owner: NodeId
 
 
-class DiskFilled(Event, frozen=True):
-    """`full` = the journal has no room: take no new work until it has."""
+class DiskFilled(Change, frozen=True):
+    """`full` = the journal has no room: take no new work until it has.
+
+    `spilled` = a write failed already: nothing that would take room is written, results that come run again later.
+    """
 
     full: bool
+    spilled: bool = False
 
 
 # -- at a member
 
 
-class Connected(Event, frozen=True):
+class Connected(Change, frozen=True):
     """We are inside the fleet, with a fresh session."""
 
 
-class Disconnected(Event, frozen=True):
+class Disconnected(Change, frozen=True):
     """The session with the orchestrator is over; `unsent` = messages it never took."""
 
     unsent: tuple[tuple[Message, tuple[BodyPart, ...]], ...] = ()

@@ -14,7 +14,7 @@ from typing import Any
 from propolis.ports.store import Store, Write
 from propolis.ports.world import Clock
 from propolis.protocols.machine import Action, Event, Machine, Persist, Tell, TimePassed, Work, WorkDone, WorkFailed
-from propolis.terms.errors import PropolisError, ProtocolMisuse
+from propolis.terms.errors import PropolisError, ProtocolMisuse, StoreFull
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Driver:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            log.exception("the driver ends")
+            log.log(logging.ERROR, "the driver ends: %s", error, exc_info=not isinstance(error, StoreFull))
             self._failed(error if isinstance(error, PropolisError) else ProtocolMisuse(repr(error)))
             raise
 

@@ -37,6 +37,14 @@ def code_for(error: errors.PropolisError) -> Exit:
             return Exit.FAILED
 
 
+def turned_away(code: str, reason: str) -> errors.AdmissionError:
+    """Return the error of a member that the fleet does not let in."""
+    if code == errors.MemberRemoved.code:
+        return errors.MemberRemoved(reason)
+    later = "try again when the orchestrator's disk has room" if code == errors.StoreFull.code else ""
+    return errors.InvitationRefused(reason, hint=later)
+
+
 def say(error: errors.PropolisError) -> None:
     """Write `error CODE: what happened`, and the way out, to stderr."""
     sys.stderr.write(f"error {error.code}: {clean(error.explain())}\n")

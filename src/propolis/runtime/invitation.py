@@ -14,6 +14,7 @@ from blake3 import blake3
 from propolis.messages import codec
 from propolis.messages.membership import Role
 from propolis.terms.contact import Contact
+from propolis.terms.credential import Moment
 from propolis.terms.errors import InvitationRefused, MalformedMessage
 
 PREFIX = "propolis1-"
@@ -28,6 +29,7 @@ class Invitation(msgspec.Struct, frozen=True, kw_only=True, array_like=True, for
     ]
     token: Annotated[bytes, msgspec.Meta(min_length=16, max_length=64)]
     role: Role
+    until: Moment = 0  # seconds since 1970, inside what the operator signed; 0: the first operator's, which has no end
     operator: Annotated[bytes, msgspec.Meta(max_length=32)] = b""  # empty: the bearer becomes the operator
     secret: Annotated[bytes, msgspec.Meta(max_length=32)] = b""  # nodes: the invitation key's seed
     granted: Annotated[bytes, msgspec.Meta(max_length=64)] = b""  # the operator's signature over its public half

@@ -74,14 +74,14 @@ class Post:
         for wire in self._wires:
             self._door.open(wire)
 
-    async def stop(self) -> None:
-        """Close every line and the wire."""
+    async def stop(self, *, keep_wires: bool = False) -> None:
+        """Close every line and, unless another post goes on with them, the wires."""
         await self._door.close()
         for task in self._dials:
             task.cancel()
         await asyncio.gather(*self._dials, *(line.end() for line in self._lines.values()), return_exceptions=True)
         self._lines.clear()
-        for wire in self._wires:
+        for wire in () if keep_wires else self._wires:
             await wire.close()
 
     def _room(self) -> bool:

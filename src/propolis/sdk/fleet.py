@@ -24,8 +24,9 @@ from propolis.owner import keeper
 from propolis.owner.live import Draft
 from propolis.owner.sharing import Sharing
 from propolis.runtime import config, invitation
+from propolis.runtime.enlisting import enlist, take_back
 from propolis.runtime.known import known_today
-from propolis.sdk import joining, models, source, tables
+from propolis.sdk import members, models, source, tables
 from propolis.sdk.job import Job
 from propolis.sdk.options import InferOptions, MapOptions
 from propolis.terms.errors import (
@@ -43,6 +44,8 @@ from propolis.terms.requirement import Requirement
 T = TypeVar("T")
 Array = npt.NDArray[Any]
 Inputs = npt.ArrayLike | Mapping[str, npt.ArrayLike] | str | Path
+INVITED_SECONDS = 7 * 86_400.0
+SHORTEST_SECONDS, LONGEST_SECONDS = 1, 3650 * 86_400
 SHORTEST_PREFIX = 4  # of a job's id: a slip of a finger must not end somebody's night of work
 
 
@@ -77,11 +80,12 @@ class Fleet:
         Raises InvitationRefused, PeerUnreachable, ConfigError.
         """
         base = Path(home) if home is not None else config.default_home()
-        joining.note(base / "owner", invitation.from_text(text))
+        owner = base / "owner"
+        enlist(owner, invitation.from_text(text), Role.OWNER)
         try:
             Fleet(base).close()
         except PropolisError as error:
-            joining.take_back(base / "owner", keep_key=not isinstance(error, InvitationRefused))
+            take_back(owner, keep_key=not isinstance(error, InvitationRefused))
             raise
 
     def __enter__(self) -> "Fleet":
@@ -284,9 +288,21 @@ class Fleet:
         """Let a background process see this home's unfinished jobs through after this one has ended."""
         keeper.start(self._home / "owner")
 
-    def invite(self, role: str = "node") -> str:
-        """Return a fresh single-use invitation. Raises InvitationRefused."""
-        return self._call(self._session.invite(Role(role)))
+    def invite(self, role: str = "node", expires: float = INVITED_SECONDS) -> str:
+        """Return a fresh single-use invitation, good for `expires` seconds. Raises InvitationRefused."""
+        if not SHORTEST_SECONDS <= expires <= LONGEST_SECONDS:
+            raise DataError(f"an invitation is good for {SHORTEST_SECONDS} s to {LONGEST_SECONDS // 86400} days")
+        return self._call(self._session.invite(Role(role), expires))
+
+    def remove(self, member: str) -> str:
+        """Remove a node, by its name or the beginning of its key, or any member by its whole key; returns the key in hex.
+
+        It is let in no more, its tasks run elsewhere, and owners seal no key to it. Only the operator's word does that.
+        Raises DataError, InvitationRefused.
+        """
+        key, shown = members.named(member, self.nodes())
+        self._call(self._session.remove(key, shown))
+        return key.hex()
 
 
 def _array(given: npt.ArrayLike) -> Array:

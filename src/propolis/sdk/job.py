@@ -150,6 +150,8 @@ class Job:
 
     def _value(self, index: int) -> Any:
         pair = self._live.outcomes.get(index)
+        if pair is None and self.state() == "failed":
+            raise Crashed(f"task {index} has no result: {self.reason()}")
         if pair is None:
             raise RequirementUnmet(f"task {index} has no result yet: {self.state()} {self.reason()}")
         item, outcome = pair

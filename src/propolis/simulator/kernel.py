@@ -9,8 +9,9 @@ import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator
 
+from propolis.adapters.store.memory import MemoryStore
 from propolis.messages.envelope import FrameReader, pack
-from propolis.ports.store import Drop, Put, Write
+from propolis.ports.store import Write
 from propolis.ports.wire import DIAL_SECONDS
 from propolis.protocols.link.link import size_of
 from propolis.protocols.machine import (
@@ -34,7 +35,6 @@ from propolis.simulator.trace import Trace
 from propolis.terms.identity import NodeId
 from propolis.terms.time import NEVER, Instant
 
-Rows = dict[tuple[str, bytes], bytes]
 World = Callable[["Kernel", NodeId, Action], None]
 OPENING_SECONDS = 0.05
 ROUND_SECONDS = 0.0005
@@ -69,7 +69,7 @@ class Kernel:
         self.network = network
         self.trace = trace or Trace()
         self.parties: dict[NodeId, Machine] = {}
-        self.stores: dict[NodeId, Rows] = {}
+        self.stores: dict[NodeId, MemoryStore] = {}
         self.told: list[tuple[NodeId, object]] = []
         self._world = world
         self._checking = checking
@@ -91,7 +91,7 @@ class Kernel:
         """Bring a party to life, for the first time or after a kill; its store is what it left."""
         self._births[name] = self._births.get(name, 0) + 1
         self.parties[name] = party
-        self.stores.setdefault(name, {})
+        self.stores.setdefault(name, MemoryStore())
         self._channels.setdefault(name, {})
         self.post(0.0, name, TimePassed())
 
@@ -165,16 +165,7 @@ class Kernel:
 
     def commit(self, name: NodeId, writes: Iterable[Write]) -> None:
         """Apply writes to a party's store."""
-        rows = self.stores[name]
-        for write in writes:
-            match write:
-                case Put(table=table, key=key, value=value):
-                    rows[table, bytes(key)] = bytes(value)
-                case Drop(table=table, key=key):
-                    rows.pop((table, bytes(key)), None)
-                case _:
-                    for row in [row for row in rows if row[0] == write.table and row[1].startswith(write.prefix)]:
-                        del rows[row]
+        self.stores[name].commit(tuple(writes))
 
     def _do(self, name: NodeId, action: Action) -> None:
         match action:
@@ -216,8 +207,7 @@ class Kernel:
         packet = action.packet
         size = 64
         if action.parts:
-            rows = self.stores[name]
-            packet = filled(packet, action.parts, lambda table, key: rows.get((table, key)))
+            packet = filled(packet, action.parts, self.stores[name].get)
             size += sum(map(size_of, action.parts))
         at = self.network.arrival(self.now, name, peer, size)
         if at is None:

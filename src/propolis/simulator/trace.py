@@ -1,7 +1,8 @@
-"""The run's story as a hash: every step folded in, in order. Same seed, same hash, in any process."""
+"""The run's story as a hash: every step folded in, in order, with what messages say. Same seed, same hash, in any process."""
 
 import hashlib
 
+from propolis.messages import codec
 from propolis.protocols.machine import Event, PacketArrived, WorkDone, WorkFailed
 
 
@@ -18,6 +19,10 @@ class Trace:
         self.steps += 1
         line = f"{now:.6f} {party[:4].hex()} {_essence(event)}"
         self._hash.update(line.encode())
+        if isinstance(event, PacketArrived):
+            self._hash.update(codec.encode(event.packet.envelope))
+            for part in event.packet.body:
+                self._hash.update(part)
         if self.lines is not None:
             self.lines.append(line)
 

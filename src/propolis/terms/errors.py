@@ -9,7 +9,8 @@
     │   └── TooLarge               over a bound we state
     ├── ProtocolMisuse         our own mistake
     ├── AdmissionError
-    │   ├── InvitationRefused      token unknown, used, or of another role
+    │   ├── InvitationRefused      token unknown, used, expired, or of another role
+    │   ├── MemberRemoved          a member the fleet's operator removed
     │   └── RequirementUnmet       a job that cannot run where it asks to
     ├── CustodyError
     │   ├── SealBroken             ciphertext that does not open: wrong key, position or bytes
@@ -106,10 +107,17 @@ class AdmissionError(PropolisError):
 
 
 class InvitationRefused(AdmissionError):
-    """An invitation token that is unknown, used or of another role."""
+    """An invitation token that is unknown, used, expired or of another role."""
 
     code = "admission.invitation"
     hint = "ask the fleet's operator for a fresh invitation: propolis invite"
+
+
+class MemberRemoved(AdmissionError):
+    """A member that the fleet's operator removed."""
+
+    code = "admission.removed"
+    hint = "the fleet's operator removed this member; to come back it needs a fresh invitation and a new home"
 
 
 class RequirementUnmet(AdmissionError):

@@ -1,7 +1,7 @@
 """The memo says what admission says, in bounded memory, and is quick enough to plan a big fleet at every change."""
 
 import random
-import time
+import sys
 
 import msgspec
 import numpy as np
@@ -111,21 +111,30 @@ def test_a_machine_that_changes_its_report_gets_a_verdict_of_its_own():
     assert "namespaces" in next(iter(verdicts.common(numbers)))
 
 
-def best(call, rounds=7):
-    times = []
-    for _ in range(rounds):
-        started = time.perf_counter()
+def steps(call):
+    """Return how many functions a call calls: its cost on any machine, however busy."""
+    count = 0
+
+    def note(frame, event, argument):
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
         call()
-        times.append(time.perf_counter() - started)
-    return min(times)
+    finally:
+        sys.setprofile(before)
+    return count
 
 
 def test_fifty_jobs_on_a_thousand_nodes_are_formulated_in_milliseconds_when_warm():
     jobs, nodes = fleet()
     verdicts = Verdicts(KNOWN)
-    placement.formulate(jobs, nodes, verdicts)
-    took = best(lambda: placement.formulate(jobs, nodes, verdicts))
-    assert took < 0.03, f"{took * 1e3:.1f} ms"
+    cold = steps(lambda: placement.formulate(jobs, nodes, verdicts))
+    warm = steps(lambda: placement.formulate(jobs, nodes, verdicts))
+    assert warm < 10_000, "a few calls for each node or job, none for a pair of them: 1.3 ms here"
+    assert cold > 10 * warm
 
 
 def desk_of(jobs, nodes):
@@ -155,8 +164,7 @@ def test_why_fifty_jobs_wait_for_a_thousand_nodes_is_told_in_milliseconds_when_w
     ]
     desk = desk_of(jobs, nodes)
     assert all(text.startswith("none of 1000 nodes may run it: nothing here proves") for text in told(desk))
-    took = best(lambda: told(desk))
-    assert took < 0.06, f"{took * 1e3:.1f} ms"
+    assert steps(lambda: told(desk)) < 20_000, "a few calls for each node or job, none for a pair of them"
 
 
 def test_why_a_job_waits_agrees_with_its_explanation():

@@ -5,6 +5,7 @@ import itertools
 import random
 
 from propolis.adapters.solver.greedy import GreedySolver
+from propolis.adapters.store.memory import MemoryStore
 from propolis.crypto import identity
 from propolis.messages import codec
 from propolis.messages import envelope as env
@@ -44,7 +45,7 @@ class Pump:
 
     def add(self, name, party):
         self.parties[name] = party
-        self.stores.setdefault(name, {})
+        self.stores.setdefault(name, MemoryStore())
         self.at(0, name, m.TimePassed())
 
     def at(self, delay, name, event):
@@ -76,15 +77,7 @@ class Pump:
 
     def act(self, name, actions):
         for a in [x for x in actions if isinstance(x, m.Persist)]:
-            for w in a.writes:
-                store = self.stores[name]
-                if type(w).__name__ == "Put":
-                    store[w.table, bytes(w.key)] = bytes(w.value)
-                elif type(w).__name__ == "Drop":
-                    store.pop((w.table, bytes(w.key)), None)
-                else:
-                    for k in [k for k in store if k[0] == w.table and k[1].startswith(w.prefix)]:
-                        del store[k]
+            self.stores[name].commit(a.writes)
         for a in actions:
             self.one(name, a)
 
@@ -106,8 +99,7 @@ class Pump:
             case m.Transmit(peer=peer, packet=packet, parts=parts):
                 if not any(name in p and peer in p for p in self.channels) or (name, peer) in self.cut:
                     return
-                rows = self.stores[name]
-                full = m.filled(packet, parts, lambda table, key: rows.get((table, key)))
+                full = m.filled(packet, parts, self.stores[name].get)
                 raw = b"".join(bytes(x) for x in env.pack(full))
                 (got,) = env.FrameReader().feed(raw)
                 self.at(0.001, peer, m.PacketArrived(name, got))

@@ -3,13 +3,15 @@
 import pytest
 from pump import Chance, Pump
 
+from propolis.adapters.store.memory import MemoryStore
 from propolis.crypto import credential, identity
 from propolis.decisions.privacy import requirement_for
 from propolis.messages import codec
 from propolis.messages.membership import Role
 from propolis.parties.node import node_party
-from propolis.parties.orchestrator import OrchestratorParty, restore
+from propolis.parties.orchestrator import OrchestratorParty
 from propolis.parties.owner import owner_party
+from propolis.ports.store import Put
 from propolis.protocols.jobs import events as ev
 from propolis.runtime.known import known_today
 from propolis.terms.capability import CapabilityReport, Isolation, Rung
@@ -25,8 +27,10 @@ KNOWN = known_today()
 
 def invited(name):
     secret = b"i" * 32
-    granted = credential.grant(lambda context, data: identity.sign(b"w" * 32, context, data), ORCH, Role.NODE, secret)
-    return credential.take(secret, granted, name)
+    granted = credential.grant(
+        lambda context, data: identity.sign(b"w" * 32, context, data), ORCH, Role.NODE, secret, 0
+    )
+    return credential.take(secret, granted, name, until=0, joined=0)
 
 
 def report(name="n", slots=2, rung=Rung.NAMESPACES):
@@ -44,17 +48,9 @@ def spec(tasks=50, privacy="trusted-lenders"):
 
 
 def boot(pump, number=1):
-    party = OrchestratorParty(Chance(number), number, KNOWN)
-    rows = pump.stores.get(ORCH, {})
-    pick = lambda table: [(k, v) for (t, k), v in sorted(rows.items()) if t == table]  # noqa: E731
-    restore(
-        party,
-        [(t, k, v) for (t, k), v in sorted(rows.items()) if t in ("members", "invites")],
-        [v for _, v in pick("jobs")],
-        [(k, len(v)) for k, v in pick("inputs")],
-        pick("results"),
-        pump.now,
-    )
+    rows = pump.stores.setdefault(ORCH, MemoryStore())
+    party = OrchestratorParty.restored(Chance(number), rows, KNOWN, pump.now)
+    rows.commit(party.first_writes().writes)
     pump.add(ORCH, party)
     return party
 
@@ -79,8 +75,7 @@ def fleet(nodes=3, tasks=50, privacy="trusted-lenders"):
 
 
 def submit(pump, tasks, privacy="trusted-lenders"):
-    for i in range(tasks):
-        pump.stores[OWNER]["inputs", JOB + i.to_bytes(4, "big")] = b"s" * 20
+    pump.stores[OWNER].commit([Put("inputs", JOB + i.to_bytes(4, "big"), b"s" * 20) for i in range(tasks)])
     pump.at(0.5, OWNER, ev.SubmitAsked(spec(tasks, privacy), [20] * tasks))
 
 
@@ -149,8 +144,7 @@ def test_owner_closed_and_reopened():
     known = Bits(400)
     for _, i in pump.results:
         known.add(i)
-    rows = pump.stores[OWNER].items()
-    granted = tuple(codec.decode(value, Receipt) for (table, _), value in rows if table == "granted")
+    granted = tuple(codec.decode(value, Receipt) for _, value in pump.stores[OWNER].scan("granted"))
     pump.at(0.1, OWNER, ev.SubmitAsked(spec(400), [20] * 400, known.data(), granted))
     pump.run(60, finished(pump, 400))
     exactly_once(pump, 400)
@@ -181,7 +175,7 @@ def test_guest_killed(guest_deaths):
     pump, names = fleet(tasks=300)
     for n in range(guest_deaths):
         pump.run(30, lambda n=n: len(pump.results) > 20 * (n + 1))
-        guest = next(iter(pump.parties[names[0]].inner._guests), None)
+        guest = next(iter(pump.parties[names[0]].residents._residents[0]._guests), None)
         if guest:
             pump.at(0, names[0], ev.GuestEnded(guest, "executor.crashed", "signal 9"))
     pump.run(60, finished(pump, 300))

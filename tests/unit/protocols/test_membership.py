@@ -2,6 +2,7 @@
 
 import pytest
 
+from propolis.adapters.store.memory import MemoryStore
 from propolis.messages.membership import Join, Rejoin, Role, TurnedAway, Welcome
 from propolis.protocols.machine import Dial
 from propolis.protocols.membership.member import Inside, Member, State
@@ -52,12 +53,14 @@ def test_rejoin_needs_membership(registrar):
 
 def test_members_and_open_invitations_survive_a_restart(registrar):
     token, invited = registrar.invite(Role.OWNER, operator=True)
+    rows = MemoryStore()
+    rows.commit(invited)
     reborn = Registrar(Counter())
-    for put in invited:
-        reborn.restore(put.table, put.key, put.value)
+    reborn.restore(rows)
     greeting = reborn.join(NODE, Join(role=Role.OWNER, token=token), "")
     third = Registrar(Counter())
-    third.restore(greeting.writes[1].table, greeting.writes[1].key, greeting.writes[1].value)
+    rows.commit(greeting.writes)
+    third.restore(rows)
     assert third.is_operator(NODE)
     assert isinstance(third.rejoin(NODE, Rejoin(role=Role.OWNER), "").answer, Welcome)
 

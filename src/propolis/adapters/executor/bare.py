@@ -56,6 +56,9 @@ class BareExecutor:
             process.kill()
             await asyncio.to_thread(process.wait)
 
+    def warm(self, slot: int) -> None:
+        """A process starts fast enough."""
+
     async def close(self) -> None:
         """Kill all guests."""
         for pid in list(self._processes):

@@ -4,6 +4,7 @@ For tests of what lies above the executor. No assembly can reach it (import cont
 """
 
 import asyncio
+import ctypes
 import threading
 from collections.abc import Callable, Sequence
 
@@ -122,7 +123,7 @@ class RehearsedGuest:
 
 
 async def _in_thread(call: Callable[[], bytes]) -> bytes:
-    """Run in a daemon thread: a function that loops for ever must not hold the interpreter at exit."""
+    """Run in a thread of its own, which ends when the waiter is cancelled: a loop for ever would starve this process."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[bytes] = loop.create_future()
 
@@ -137,13 +138,20 @@ async def _in_thread(call: Callable[[], bytes]) -> bytes:
     def body() -> None:
         try:
             result = call()
+        except SystemExit:
+            return  # ended with its waiter
         except Exception as error:  # noqa: BLE001  carried over to the waiter
             loop.call_soon_threadsafe(settle, None, error)
         else:
             loop.call_soon_threadsafe(settle, result, None)
 
-    threading.Thread(target=body, daemon=True).start()
-    return await done
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    try:
+        return await done
+    except asyncio.CancelledError:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+        raise
 
 
 class RehearsedExecutor:
@@ -156,6 +164,9 @@ class RehearsedExecutor:
     async def start(self, order: GuestOrder) -> RehearsedGuest:
         """Make a guest."""
         return RehearsedGuest(order)
+
+    def warm(self, slot: int) -> None:
+        """Nothing to prepare."""
 
     async def close(self) -> None:
         """Nothing to close."""

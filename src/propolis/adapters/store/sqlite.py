@@ -14,9 +14,14 @@ from pathlib import Path
 from propolis.ports.store import Drop, DropPrefix, Put, Write
 from propolis.terms.errors import ConfigError, StoreError, StoreFull
 
+FORMAT = 1
+"""Of the rows of every table: raised by whoever changes what a kept record looks like."""
+
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS rows (tbl TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, UNIQUE (tbl, key))"
 )
+
+_LOG_BYTES = 32 * 1024 * 1024  # twice what SQLite lets the log grow to before it copies it back
 
 
 class SqliteStore:
@@ -37,6 +42,7 @@ class SqliteStore:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
+            self._stamp()
             self._db.execute(_SCHEMA)
             self._db.execute("COMMIT")
         except sqlite3.OperationalError as error:
@@ -45,6 +51,20 @@ class SqliteStore:
             raise StoreError(f"{path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{path} is not a readable store ({error}); move it away to start afresh") from error
+
+    def _stamp(self) -> None:
+        """Mark a fresh file with the format of its rows; refuse one of another format (docs/specs/evolution.md, step 3)."""
+        (found,) = self._db.execute("PRAGMA user_version").fetchone()
+        if found == FORMAT:
+            return
+        fresh = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
+        if not fresh:
+            self._db.close()
+            raise StoreError(
+                f"{self._path} holds rows of format {found}, this version reads {FORMAT}; "
+                "use the version of Propolis that wrote it, or move the file away to start afresh"
+            )
+        self._db.execute(f"PRAGMA user_version = {FORMAT}")
 
     def commit(self, writes: Sequence[Write]) -> None:
         """Apply all writes in order, or none. Raises StoreFull, StoreError."""
@@ -89,8 +109,18 @@ class SqliteStore:
         yield from self._db.execute(query, (table, *_bounds(prefix)))
 
     def room(self) -> int:
-        """Return the bytes free on the store's file system."""
-        return shutil.disk_usage(self._path.parent).free
+        """Return the bytes that rows may still take: on the file system and within the file, with pages free inside it.
+
+        Also those need the write-ahead log to grow: where the disk has no room for that, they are no room.
+        """
+        free = shutil.disk_usage(self._path.parent).free
+        if free < _LOG_BYTES:
+            return free
+        size, count, most, unused = (
+            int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+            for name in ("page_size", "page_count", "max_page_count", "freelist_count")
+        )
+        return min(free, (most - count) * size) + unused * size
 
     def close(self) -> None:
         """Close; idempotent."""

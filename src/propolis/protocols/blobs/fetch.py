@@ -1,6 +1,7 @@
 """Fetching one blob from several holders: four requests in flight each, wrong bytes drop a holder for good, kept chunks stay.
 
-docs/specs/blob.md. Pure: the runtime asks, verifies nothing itself, and feeds answers back; this machine verifies.
+docs/specs/blob.md. Pure: the runtime asks and feeds answers back; this machine verifies. A chunk that is late is asked of
+another holder too, and taken from whoever brings it first: a slow line makes progress, a mute one delays nothing others hold.
 """
 
 from collections import deque
@@ -11,10 +12,11 @@ from propolis.protocols.machine import Action, Event
 from propolis.terms.errors import MalformedMessage
 from propolis.terms.identity import NodeId
 from propolis.terms.job import BlobRef
-from propolis.terms.time import Instant
+from propolis.terms.time import NEVER, Instant
 
 IN_FLIGHT = 4
-CHUNK_SECONDS = 2.0
+CHUNK_SECONDS = 2.0  # after which another holder is asked as well
+STALL_SECONDS = 30.0  # in which a holder has to bring something it was asked for: 35 kB/s
 
 
 class HolderFound(Event, frozen=True):
@@ -80,6 +82,24 @@ class Failed(Action, frozen=True):
     reason: str
 
 
+class _Holder:
+    """What one holder was asked for."""
+
+    def __init__(self, now: Instant) -> None:
+        self.flight: dict[int, Instant] = {}  # chunk -> when it is late; NEVER = it is, and others may be asked
+        self.owes_manifest = False
+        self.heard = now  # when it last brought something, or was first asked after owing nothing
+
+    def ask(self, number: int, now: Instant) -> None:
+        if not self.flight and not self.owes_manifest:
+            self.heard = now
+        self.flight[number] = Instant(now + CHUNK_SECONDS)
+
+    @property
+    def stalls(self) -> Instant:
+        return Instant(self.heard + STALL_SECONDS) if self.flight or self.owes_manifest else NEVER
+
+
 class BlobFetch:
     """One fetch from `holders`. `kept` = chunks already here, `manifest` = its bytes if already here."""
 
@@ -88,9 +108,9 @@ class BlobFetch:
         self._hoped = set(holders)  # neither found nor lost yet
         self._manifest: Manifest | None = manifest_for(ref, manifest) if manifest is not None else None
         self._kept = set(kept)
-        self._holders: dict[NodeId, dict[int, Instant]] = {}  # holder -> chunks in flight and when they are overdue
+        self._holders: dict[NodeId, _Holder] = {}
         self._dropped: dict[NodeId, str] = {}
-        self._missing: deque[int] = deque()
+        self._missing: deque[int] = deque()  # nobody is asked for them, or who is, is late
         self._over = False
         if self._manifest is not None:
             self._missing.extend(n for n in range(len(self._manifest.chunks)) if n not in self._kept)
@@ -104,30 +124,43 @@ class BlobFetch:
             self._hoped.discard(event.holder)
         match event:
             case HolderFound(holder=holder) if holder not in self._dropped:
-                self._holders.setdefault(holder, {})
+                found = self._holders.setdefault(holder, _Holder(now))
                 if self._manifest is None:
+                    found.owes_manifest = True
                     actions.append(AskManifest(holder))
             case HolderLost(holder=holder):
                 self._drop(holder, "lost")
             case ManifestArrived(holder=holder, data=data) if holder in self._holders:
-                actions += self._take_manifest(holder, data)
+                actions += self._take_manifest(holder, data, now)
             case ChunkArrived(holder=holder, number=number, data=data) if holder in self._holders:
-                actions += self._take_chunk(holder, number, data)
+                actions += self._take_chunk(holder, number, data, now)
             case _:
-                self._overdue(now)
+                pass
+        self._late(now)
         return actions + self._next(now)
 
     def deadline(self) -> Instant | None:
-        """Return when the next chunk is overdue."""
-        return min((due for flight in self._holders.values() for due in flight.values()), default=None)
+        """Return when the next chunk is late or the next holder has stalled."""
+        if self._over:
+            return None
+        due = [at for holder in self._holders.values() for at in (holder.stalls, *holder.flight.values()) if at < NEVER]
+        return min(due, default=None)
 
     def check(self) -> None:
         """Assert the invariants."""
-        assert all(len(flight) <= IN_FLIGHT for flight in self._holders.values())
+        assert all(len(holder.flight) <= IN_FLIGHT for holder in self._holders.values())
         assert not set(self._holders) & set(self._dropped)
         assert not set(self._missing) & self._kept
+        assert len(set(self._missing)) == len(self._missing)
+        if self._manifest is not None and not self._over:
+            asked = {number for holder in self._holders.values() for number in holder.flight}
+            assert self._kept | asked | set(self._missing) >= set(range(len(self._manifest.chunks))), (
+                "no chunk is forgotten"
+            )
 
-    def _take_manifest(self, holder: NodeId, data: bytes | None) -> list[Action]:
+    def _take_manifest(self, holder: NodeId, data: bytes | None, now: Instant) -> list[Action]:
+        self._holders[holder].owes_manifest = False
+        self._holders[holder].heard = now
         if self._manifest is not None:
             return []
         if data is None:
@@ -141,32 +174,40 @@ class BlobFetch:
         self._missing.extend(n for n in range(len(self._manifest.chunks)) if n not in self._kept)
         return [KeepManifest(data)]
 
-    def _take_chunk(self, holder: NodeId, number: int, data: bytes | None) -> list[Action]:
-        if self._manifest is None or self._holders[holder].pop(number, None) is None:
+    def _take_chunk(self, holder: NodeId, number: int, data: bytes | None, now: Instant) -> list[Action]:
+        from_whom = self._holders[holder]
+        if self._manifest is None or from_whom.flight.pop(number, None) is None:
+            return []  # nobody asked it for that
+        from_whom.heard = now
+        if number in self._kept:
             return []
         if data is None or chunk_name(data) != self._manifest.chunks[number]:
             self._again(number)
             self._drop(holder, "sent wrong bytes" if data is not None else "lacks a chunk")
             return []
-        if number in self._kept:
-            return []
         self._kept.add(number)
+        if number in self._missing:
+            self._missing.remove(number)
         return [KeepChunk(number, data)]
 
-    def _overdue(self, now: Instant) -> None:
-        for flight in self._holders.values():
-            for number in [number for number, due in flight.items() if due <= now]:
-                del flight[number]
+    def _late(self, now: Instant) -> None:
+        for name, holder in list(self._holders.items()):
+            if holder.stalls <= now:
+                self._drop(name, f"brought nothing in {STALL_SECONDS:g} s")
+                continue
+            for number in [number for number, due in holder.flight.items() if due <= now]:
+                holder.flight[number] = NEVER
                 self._again(number)
 
     def _again(self, number: int) -> None:
         if number not in self._kept and number not in self._missing:
             self._missing.append(number)
 
-    def _drop(self, holder: NodeId, reason: str) -> None:
-        for number in self._holders.pop(holder, {}):
+    def _drop(self, name: NodeId, reason: str) -> None:
+        holder = self._holders.pop(name, None)
+        for number in holder.flight if holder is not None else ():
             self._again(number)
-        self._dropped[holder] = reason
+        self._dropped[name] = reason
 
     def _next(self, now: Instant) -> list[Action]:
         if self._manifest is not None and len(self._kept) == len(self._manifest.chunks):
@@ -178,16 +219,20 @@ class BlobFetch:
             self._over = True
             reasons = ", ".join(sorted(set(self._dropped.values())))
             return [Failed(f"no holder is left: {reasons}")]
+        return self._ask(now) if self._manifest is not None else []
+
+    def _ask(self, now: Instant) -> list[Action]:
+        """Deal out what is missing, one chunk to each holder in turn; never twice the same to one that still owes it."""
         actions: list[Action] = []
-        progress = self._manifest is not None
+        progress = True
         while progress and self._missing:
             progress = False
-            for holder, flight in self._holders.items():
-                if self._missing and len(flight) < IN_FLIGHT:
-                    number = self._missing.popleft()
-                    if number in self._kept:
-                        continue
-                    flight[number] = Instant(now + CHUNK_SECONDS)
-                    actions.append(AskChunk(holder, number))
-                    progress = True
+            for name, holder in self._holders.items():
+                number = next((n for n in self._missing if n not in holder.flight), None)
+                if number is None or len(holder.flight) >= IN_FLIGHT:
+                    continue
+                self._missing.remove(number)
+                holder.ask(number, now)
+                actions.append(AskChunk(name, number))
+                progress = True
         return actions

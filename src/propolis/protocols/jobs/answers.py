@@ -70,7 +70,14 @@ def node_row(node: Node) -> say.NodeRow:
     """Return the node's line."""
     state = "suspect" if node.suspect else "up" if node.up else "down"
     address = node.addresses[0] if node.addresses else ""
-    return say.NodeRow(node=node.id, report=node.report, state=state, busy=len(node.guests), address=address)
+    return say.NodeRow(
+        node=node.id,
+        report=node.report,
+        state=state,
+        busy=len(node.guests),
+        address=address,
+        credential=node.credential,
+    )
 
 
 def verdict(desk: Desk, job: Job, node: Node) -> say.Verdict:
@@ -112,6 +119,9 @@ def waiting(desk: Desk, job: Job, up: Up) -> str:
         return "its program is on the way"
     if desk.now < job.rests_until:
         return "its owner's client was asked for keys and did not answer"
+    held = desk.held_back(job)
+    if held:
+        return held
     if not job.stored.count:
         return "no input has arrived yet"
     if not up.nodes:

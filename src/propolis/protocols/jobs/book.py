@@ -9,6 +9,7 @@ import msgspec
 from propolis.messages.jobs import MAX_EVENTS, TaskResult
 from propolis.protocols.jobs.bits import Bits
 from propolis.terms.capability import CapabilityReport
+from propolis.terms.credential import Credential
 from propolis.terms.evidence import NOTHING, Proven
 from propolis.terms.identity import AttemptId, BlobId, GuestId, JobId, NodeId
 from propolis.terms.job import JobSpec, JobState
@@ -75,10 +76,17 @@ class Guest:
 class Node:
     """One node as the dispatcher sees it."""
 
-    __slots__ = ("addresses", "guests", "holds", "id", "proven", "report", "suspect", "up")
+    __slots__ = ("addresses", "credential", "guests", "holds", "id", "proven", "report", "suspect", "up")
 
-    def __init__(self, node: NodeId, report: CapabilityReport, addresses: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        node: NodeId,
+        report: CapabilityReport,
+        addresses: tuple[str, ...],
+        credential: Credential | None = None,
+    ) -> None:
         self.id = node
+        self.credential = credential
         self.report = report
         self.proven: Proven = NOTHING
         self.addresses = addresses
@@ -132,9 +140,11 @@ class Job:
         self.running: dict[int, AttemptId] = {}
         self.untaken: dict[int, KeptResult] = {}
         self.failed = 0
+        self.held = ""  # why nothing new of it begins: no room for results
         self.fault = ""  # what the last failed task died of
         self.guests: set[GuestId] = set()
         self.serving = 0  # how many of them serve
+        self.unloaded: dict[NodeId, tuple[Instant, int]] = {}  # where it did not load: when last, how often
         self.blamed: dict[int, Blame] = {}  # presence = run it alone
         self.refuted: Counter[NodeId] = Counter()  # weight of faults that did not happen elsewhere
         self.oversized: dict[int, NodeId] = {}  # who first sent a result over the limit

@@ -82,6 +82,7 @@ class Desk:
         self.leaving: dict[GuestId, None] = {}
         self.dirty = False  # placement may have changed
         self.disk_full = False
+        self.spilled = False  # not even results have room
         self.now = Instant(0.0)  # of the event at hand
         self.alarms: list[tuple[Instant, int, Alarm, bytes]] = []
         self.inputs: Counter[NodeId] = Counter()  # bytes kept per owner
@@ -181,9 +182,23 @@ class Desk:
         """Return the job's guests in a stable order."""
         return [self.guests[guest] for guest in sorted(job.guests)]
 
+    def held_back(self, job: Job) -> str:
+        """Return why nothing new of the job begins, whatever the nodes offer; "" when it may."""
+        if self.disk_full:
+            return "the orchestrator's disk is full; it goes on when there is room"
+        most = self.config.max_output_bytes_per_owner
+        if self.outputs[job.owner] <= most:
+            return ""
+        return (
+            f"results you did not take fill your quota for them, {most / 1048576:.4g} MiB; it goes on when they are taken:"
+            " propolis fetch JOB"
+        )
+
     def wanted(self, job: Job) -> int:
         """Return how many more guests the job could use now."""
         if not job.live or not job.has_program or job.owner not in self.owners or self.now < job.rests_until:
+            return 0
+        if self.held_back(job):
             return 0
         queued = len(job.pending) + len(job.running)
         return max(0, min(queued, job.remaining) - len(job.guests))

@@ -4,14 +4,17 @@ It sees ciphertext, sizes and requirements. What it holds is rebuilt from the st
 Resume messages (docs/specs/job.md). This file routes events to the rooms around the desk and settles what they leave.
 """
 
+from typing import ClassVar
+
 from propolis.decisions.guarantees import Known
 from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
+from propolis.ports.store import Rows
 from propolis.ports.world import Entropy
 from propolis.protocols import session
 from propolis.protocols.jobs import answers, feeding, hosting, intake, ledger, overdue, planning
-from propolis.protocols.jobs.book import Job, KeptJob, KeptResult, Node, Phase
+from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS, Job, KeptJob, KeptResult, Node, Phase
 from propolis.protocols.jobs.desk import Desk, DispatcherConfig, Output
 from propolis.protocols.machine import Event, TimePassed, WorkDone, WorkFailed
 from propolis.terms.errors import PropolisError, StoreFull
@@ -20,12 +23,17 @@ from propolis.terms.job import JobState
 from propolis.terms.placement import Placement, Problem
 from propolis.terms.time import Instant, earliest
 
+OF_OWNERS = (say.Submit, say.PutInputs, say.Grant, say.Denied, say.Taken, say.Rejected, say.Stop, say.Ask)
+OF_NODES = (say.Resume, say.GuestReady, say.GuestServing, say.GuestGone, say.TasksEnded, say.HasProgram)
 SOLVE_AGAIN = 1.0
 PLAN_EVERY = 0.02
 
 
 class Dispatcher:
     """One fleet's jobs."""
+
+    hears: ClassVar[session.Hears] = (*OF_OWNERS, *OF_NODES)
+    takes: ClassVar[session.Takes] = ()
 
     def __init__(self, entropy: Entropy, boot: int, known: Known, config: DispatcherConfig | None = None) -> None:
         self.desk = Desk(entropy, boot, known, config or DispatcherConfig())
@@ -35,24 +43,35 @@ class Dispatcher:
 
     # -- restart
 
-    def restore_job(self, value: bytes, now: Instant) -> None:
-        """Take one row of the jobs table; call before the other tables."""
+    def restore(self, rows: Rows, now: Instant) -> None:
+        """Take what is stored, queue what is left, and give nodes a moment to resume before anything is placed anew."""
+        for _, value in rows.scan(JOBS):
+            self._restore_job(value, now)
+        for key, size in rows.sizes(INPUTS):
+            self._restore_input(key, size)
+        for key, value in rows.scan(RESULTS):
+            self._restore_result(key, value)
+        for job in self.desk.jobs.values():
+            if job.live:
+                job.pending.extend(i for i in range(job.spec.tasks) if i in job.stored and i not in job.finished)
+        if self.desk.jobs:
+            self._ready_at = Instant(now + self.desk.config.boot_grace)
+
+    def _restore_job(self, value: bytes, now: Instant) -> None:
         kept: KeptJob = codec.decode(value, KeptJob)
         job = Job(kept.spec, NodeId(kept.owner), now)
         job.state = JobState.PENDING if kept.state is JobState.RUNNING else kept.state
         job.reason = kept.reason
         self.desk.jobs[job.id] = job
 
-    def restore_input(self, key: bytes, size: int) -> None:
-        """Take one row of the inputs table: its key and its value's size."""
+    def _restore_input(self, key: bytes, size: int) -> None:
         job, index = self.desk.jobs.get(JobId(key[:16])), int.from_bytes(key[16:], "big")
         if job is not None and index < job.spec.tasks and job.stored.add(index):
             job.sizes[index] = size
             job.input_bytes += size
             self.desk.inputs[job.owner] += size
 
-    def restore_result(self, key: bytes, value: bytes) -> None:
-        """Take one row of the results table; call after the inputs."""
+    def _restore_result(self, key: bytes, value: bytes) -> None:
         job, index = self.desk.jobs.get(JobId(key[:16])), int.from_bytes(key[16:], "big")
         if job is None or index >= job.spec.tasks:
             return
@@ -64,14 +83,6 @@ class Dispatcher:
             job.untaken[index] = kept
             self.desk.outputs[job.owner] += kept.size
 
-    def restored(self, now: Instant) -> None:
-        """Finish a restart: queue what is left, and give nodes a moment to resume before anything is placed anew."""
-        for job in self.desk.jobs.values():
-            if job.live:
-                job.pending.extend(i for i in range(job.spec.tasks) if i in job.stored and i not in job.finished)
-        if self.desk.jobs:
-            self._ready_at = Instant(now + self.desk.config.boot_grace)
-
     # -- the machine
 
     def handle(self, event: Event, now: Instant) -> list[Output]:
@@ -81,23 +92,26 @@ class Dispatcher:
         match event:
             case session.Said(peer=peer, message=message, body=body):
                 self._said(peer, message, body, now)
-            case session.NodeEntered(node=node, report=report, addresses=addresses):
-                hosting.entered(desk, Node(node, report, addresses), now)
+            case session.NodeEntered(node=node, report=report, addresses=addresses, credential=credential):
+                hosting.entered(desk, Node(node, report, addresses, credential), now)
             case session.NodeSuspected(node=node):
                 hosting.suspected(desk, node, suspect=True)
             case session.NodeRecovered(node=node):
                 hosting.suspected(desk, node, suspect=False)
             case session.NodeLost(node=node):
                 hosting.lost(desk, node, now)
+            case session.MemberRemoved(member=member):
+                hosting.removed(desk, member, now)
+                intake.removed(desk, member, now)
             case session.OwnerEntered(owner=owner):
                 desk.owners.add(owner)
                 desk.dirty = True
             case session.OwnerLost(owner=owner):
                 desk.owners.discard(owner)
                 desk.dirty = True
-            case session.DiskFilled(full=full):
-                desk.disk_full = full
-                for job in desk.jobs.values() if not full else ():
+            case session.DiskFilled(full=full, spilled=spilled):
+                desk.disk_full, desk.spilled, desk.dirty = full, spilled, True
+                for job in desk.jobs.values():
                     desk.feed_all(job)
             case WorkDone(ticket=ticket, result=result):
                 self._work_done(ticket, result, now)

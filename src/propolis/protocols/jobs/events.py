@@ -10,6 +10,7 @@ from propolis.messages.jobs import TaskResult
 from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
 from propolis.protocols.machine import Action, Event, Work
 from propolis.terms.contact import Contact
+from propolis.terms.credential import SignedRemovals
 from propolis.terms.identity import GuestId, JobId
 from propolis.terms.job import BlobRef, JobSpec, Receipt
 from propolis.terms.placement import Problem
@@ -126,6 +127,12 @@ class StopAsked(Event, frozen=True):
     """Stop a job."""
 
     job: JobId
+
+
+class RemovalsMade(Event, frozen=True):
+    """The operator, who is this owner, signed a new list of removals."""
+
+    signed: SignedRemovals
 
 
 class QuestionAsked(Event, frozen=True):

@@ -9,7 +9,7 @@ from propolis.protocols.jobs.book import Blame, Guest, Job, Strike
 from propolis.protocols.jobs.desk import Alarm, Desk
 from propolis.terms.errors import Overran
 from propolis.terms.identity import AttemptId, NodeId
-from propolis.terms.job import MAX_TASK_BYTES
+from propolis.terms.job import MAX_TASK_BYTES, JobState
 from propolis.terms.time import Instant
 
 
@@ -60,6 +60,26 @@ def blame(desk: Desk, job: Job, guest: Guest, attempt: AttemptId, message: say.G
         faults >= desk.config.max_faults and not others(desk, job, found.alone)
     ):
         _fail(desk, job, guest, (index, attempt), message.code, message.reason, now)
+
+
+def unloaded(desk: Desk, job: Job, guest: Guest, message: say.GuestGone, now: Instant) -> None:
+    """A guest ended while it loaded the program, and its node was struck for it.
+
+    One node's word fails no job: `max_faults` nodes do, or as many times where no further node is, each after a rest; and none
+    once the program gave results somewhere.
+    """
+    if not job.live or job.served:
+        return
+    last, count = job.unloaded.get(guest.node, (guest.born, 0))
+    if guest.born >= last:  # else it was started with the one that failed before: not another try
+        job.unloaded[guest.node] = (now, count + 1)
+    times, most = sum(count for _, count in job.unloaded.values()), desk.config.max_faults
+    tried = times >= most or all(node in job.barred for node in job.unloaded)
+    if len(job.unloaded) < most and (not tried or others(desk, job, job.unloaded)):
+        return
+    where = f"{len(job.unloaded)} nodes" if len(job.unloaded) > 1 else "the one node that may run it"
+    why = f"its program ends its guests while it loads, on {where}; the last one: {message.code}: {message.reason}"
+    ledger.end(desk, job, JobState.FAILED, why[:500], now)
 
 
 def _fail(

@@ -18,8 +18,7 @@ MOST_PASSED = 64
 
 def feed(desk: Desk, job: Job, only: Iterable[GuestId] | None, now: Instant) -> None:
     """Give serving guests what they have room for: those of `only`, or all of the job."""
-    full = desk.disk_full or desk.outputs[job.owner] > desk.config.max_output_bytes_per_owner
-    if not job.live or full:  # what runs is still taken, nothing new begins
+    if not job.live or _held(desk, job, now):  # what runs is still taken, nothing new begins
         return
     wanted = desk.guests_of(job) if only is None else [desk.guests[guest] for guest in only if guest in desk.guests]
     for guest in wanted:
@@ -35,6 +34,18 @@ def feed(desk: Desk, job: Job, only: Iterable[GuestId] | None, now: Instant) -> 
     if job.state is JobState.PENDING and job.serving:
         job.state, job.reason = JobState.RUNNING, ""
         ledger.progress(desk, job, now)
+
+
+def _held(desk: Desk, job: Job, now: Instant) -> bool:
+    """Return whether nothing new of the job may begin; its owner is told why, and when that is over."""
+    why = desk.held_back(job)
+    if why != job.held:
+        told, job.held = job.held, why
+        if job.reason in ("", told):
+            job.reason = why
+        desk.note(job, now, f"waits: {why}" if why else "goes on: there is room again")
+        ledger.progress(desk, job, now, at_once=True)
+    return bool(why)
 
 
 def _takes(desk: Desk, guest: Guest) -> bool:
@@ -61,7 +72,7 @@ def _run(desk: Desk, job: Job, guest: Guest, indices: list[int], now: Instant) -
 
 def second(desk: Desk, job: Job, now: Instant) -> None:
     """At a job's end, run what takes far longer than usual in an idle guest of another node too; the first result counts."""
-    if not job.live or not job.running or job.next_pending() is not None:
+    if not job.live or not job.running or job.next_pending() is not None or desk.held_back(job):
         return
     guests = [g for g in desk.guests_of(job) if g.phase is Phase.SERVING]
     idle = [g for g in guests if not g.outstanding and _takes(desk, g)]

@@ -51,6 +51,12 @@ def lost(desk: Desk, node_id: NodeId, now: Instant) -> None:
     desk.dirty = True
 
 
+def removed(desk: Desk, node_id: NodeId, now: Instant) -> None:
+    """A node is no member any more: its tasks go elsewhere at once, and nobody is told of it as a node."""
+    lost(desk, node_id, now)
+    desk.nodes.pop(node_id, None)
+
+
 def resume(desk: Desk, peer: NodeId, message: say.Resume) -> None:
     """Take back guests that outlived a session; close those nobody wants any more (step 9)."""
     node = desk.nodes.get(peer)
@@ -144,6 +150,8 @@ def _gone(desk: Desk, job: Job, guest: Guest, message: say.GuestGone, now: Insta
     desk.note(job, now, f"guest {guest.id[:4].hex()} on {name} ended: {message.code} {message.reason[:500]}{went}")
     if guest.phase is not Phase.SERVING:
         faults.strike(desk, job, guest, f"{message.code}: {message.reason}"[:300], now)
+        if guest.phase is Phase.GRANTED and message.code in TASK_FAULTS:
+            faults.unloaded(desk, job, guest, message, now)
     elif message.code in TASK_FAULTS and message.culprit is not None:
         faults.blame(desk, job, guest, AttemptId(message.culprit), message, now)
     desk.drop(guest)

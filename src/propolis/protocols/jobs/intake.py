@@ -167,11 +167,12 @@ def taken(desk: Desk, peer: NodeId, message: say.Taken) -> None:
             ledger.drop_inputs(desk, job, job.sizes[index])
             key = task_key(job.id, index)
             done = msgspec.structs.replace(kept, taken=True)
-            desk.write(Put(RESULTS, key, codec.encode(done)), Drop(OUTPUTS, key), Drop(INPUTS, key))
+            desk.write(Drop(OUTPUTS, key), Drop(INPUTS, key), Put(RESULTS, key, codec.encode(done)))
     ledger.release(desk, job)
     if desk.outputs[peer] <= desk.config.max_output_bytes_per_owner < before:
+        desk.dirty = True
         for other in desk.jobs.values():
-            if other.owner == peer and other.live and other.pending:
+            if other.owner == peer and other.live:
                 desk.feed_all(other)  # it may have waited for this room
 
 
@@ -199,6 +200,18 @@ def rejected(desk: Desk, peer: NodeId, message: say.Rejected, now: Instant) -> N
         desk.write(Put(JOBS, job.id, codec.encode(job.kept())))
     desk.dirty = True
     desk.feed_all(job)
+
+
+def removed(desk: Desk, owner: NodeId, now: Instant) -> None:
+    """An owner is no member any more: nothing of its jobs goes on, and what is kept of them goes."""
+    desk.owners.discard(owner)
+    for job in [job for job in desk.jobs.values() if job.owner == owner]:
+        if job.live:
+            ledger.end(desk, job, JobState.STOPPED, "its owner was removed from the fleet", now)
+        desk.outputs[owner] -= sum(kept.size for kept in job.untaken.values())
+        job.untaken.clear()
+        desk.write(DropPrefix(OUTPUTS, job.id), DropPrefix(RESULTS, job.id))
+        ledger.release(desk, job)
 
 
 def stop(desk: Desk, peer: NodeId, job_id: bytes, now: Instant) -> None:

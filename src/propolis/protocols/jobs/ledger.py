@@ -16,6 +16,9 @@ from propolis.terms.time import Instant
 
 def finish(desk: Desk, job: Job, ended: Iterable[tuple[say.TaskResult, Segment]], now: Instant) -> None:
     """Take the results of tasks not finished yet."""
+    if desk.spilled:
+        _put_back(desk, job, [item.index for item, _ in ended], now)
+        return
     fresh: list[tuple[KeptResult, BodyPart]] = []
     writes: list[Write] = []
     for item, sealed in ended:
@@ -40,6 +43,17 @@ def finish(desk: Desk, job: Job, ended: Iterable[tuple[say.TaskResult, Segment]]
         end(desk, job, state, f"{job.failed} of {job.spec.tasks} tasks failed{why}" if job.failed else "", now)
     elif fresh:
         progress(desk, job, now)
+
+
+def _put_back(desk: Desk, job: Job, indices: list[int], now: Instant) -> None:
+    """There is no room for these results: their tasks run again when there is."""
+    again = [index for index in indices if job.live and index not in job.finished]
+    for index in reversed(again):
+        job.running.pop(index, None)
+        job.doubled.discard(index)
+        job.pending.appendleft(index)
+    if again:
+        desk.note(job, now, f"{len(again)} results are not kept, as the disk is full: their tasks run again")
 
 
 def deliver(desk: Desk, job: Job, results: Iterable[tuple[KeptResult, BodyPart]]) -> None:
@@ -68,10 +82,10 @@ def end(desk: Desk, job: Job, state: JobState, reason: str, now: Instant) -> Non
     desk.leaving.update(dict.fromkeys(sorted(job.guests)))
     job.running.clear()
     job.pending.clear()
-    desk.write(Put(JOBS, job.id, codec.encode(job.kept())))
     if not job.finished.full:
-        desk.write(DropPrefix(INPUTS, job.id))  # what was not run will never be
+        desk.write(DropPrefix(INPUTS, job.id))  # what was not run will never be; first, so that a full disk has room
         drop_inputs(desk, job, job.input_bytes)
+    desk.write(Put(JOBS, job.id, codec.encode(job.kept())))
     release(desk, job)
     progress(desk, job, now, at_once=True)
     desk.dirty = True

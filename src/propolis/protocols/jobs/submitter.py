@@ -4,30 +4,32 @@ It keeps no plaintext and no key: sealing and opening are work asked of the owne
 after the client was closed is in the owner's store and in the orchestrator's Accepted answer.
 """
 
+from typing import ClassVar
+
 import msgspec
 
-from propolis.crypto import credential, identity
-from propolis.decisions import admission
 from propolis.decisions.guarantees import Known
 from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
-from propolis.messages.membership import Role
+from propolis.messages.membership import ShowRemovals
 from propolis.ports.store import Put
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import GRANTED, INPUTS, RESULTS, KeptResult, task_key
+from propolis.protocols.jobs.release import Gate
 from propolis.protocols.machine import Action, BodyPart, Event, FromStore, Mail, Persist, Tell, WorkDone, WorkFailed
 from propolis.terms.contact import Contact
-from propolis.terms.errors import MalformedMessage, ReleaseDenied, SealBroken
-from propolis.terms.evidence import NOTHING
+from propolis.terms.credential import MAX_LIST_BYTES, SignedRemovals
+from propolis.terms.errors import MalformedMessage, ReleaseDenied
 from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import JobSpec, Receipt
 from propolis.terms.time import Instant
 
 OUTPUTS = "outputs"
-MAX_GRANTED = 65_536
+REMOVALS = "removals"  # one row: the newest list of removals we saw
+LIST = b"list"
 UPLOAD_BYTES = 8 * 1024 * 1024
 BATCH_BYTES = 4 * 1024 * 1024
 BATCH_TASKS = 512
@@ -63,11 +65,17 @@ class _Opening(msgspec.Struct, frozen=True):
 class Submitter:
     """The jobs of one owner."""
 
-    def __init__(self, orchestrator: Contact, known: Known, operator: NodeId) -> None:
-        """`operator`: whose word on a node counts (docs/specs/identity.md, step 5)."""
+    hears: ClassVar[session.Hears] = (
+        say.Accepted, say.Refused, say.Stored, say.GrantWanted, say.Results, say.Progress, say.Answer, ShowRemovals
+    )  # fmt: skip
+    takes: ClassVar[session.Takes] = (ev.SubmitAsked, ev.StopAsked, ev.QuestionAsked, ev.RemovalsMade)
+
+    def __init__(
+        self, orchestrator: Contact, known: Known, operator: NodeId, removals: SignedRemovals | None = None
+    ) -> None:
+        """`operator`: whose word on a node counts; `removals`: its newest list that is kept (docs/specs/identity.md, 5, 6)."""
         self._orchestrator = orchestrator
-        self._operator = operator
-        self._known = known
+        self._gate = Gate(orchestrator.id, operator, known, removals)
         self._jobs: dict[JobId, _Job] = {}
         self._work: dict[int, _Sealing | _Opening] = {}
         self._next_ticket = 1
@@ -89,6 +97,8 @@ class Submitter:
                 job_of_ours = self._jobs[spec.id] = _Job(spec, list(sizes), known)
                 job_of_ours.granted.update((receipt.guest_id, receipt) for receipt in granted)
                 self._submit(spec)
+            case ev.RemovalsMade(signed=signed):
+                self._shown(signed)
             case ev.StopAsked(job=job):
                 self._say(say.Stop(job=job))
             case ev.QuestionAsked(ticket=ticket):
@@ -154,6 +164,8 @@ class Submitter:
                     self._tell(JobId(job), message)
             case say.Answer():
                 self._answered(message, body)
+            case ShowRemovals(signature=signature) if len(body) == 1 and len(body[0]) <= MAX_LIST_BYTES:
+                self._shown(SignedRemovals(data=bytes(body[0]), signature=signature))
             case _:
                 pass
 
@@ -199,29 +211,21 @@ class Submitter:
         job = self._jobs.get(JobId(message.job))
         if job is None:
             return
-        try:
-            receipt: Receipt = codec.decode(message.receipt, Receipt)
-            identity.verify(receipt.node_id, identity.RECEIPT, message.receipt, message.signature)
-        except (MalformedMessage, SealBroken):
-            return  # not a receipt: there is nobody to answer
-        proven = NOTHING  # what evidence beside the receipt proves; none is verified in this release
-        reasons = admission.lacking(job.spec.requirement, receipt.isolation, receipt.offer, proven, self._known)
-        reasons += credential.missing(
-            receipt.credential, receipt.node_id, operator=self._operator, fleet=self._peer, role=Role.NODE
-        )
-        if receipt.job != job.spec.job:
-            reasons.append("the receipt is for another job")
-        known = job.granted.get(receipt.guest_id, receipt)
-        if (known.node, known.guest_key) != (receipt.node, receipt.guest_key):
-            reasons.append("another guest has this id")  # two guests under one id would seal under one root
-        if len(job.granted) >= MAX_GRANTED:
-            reasons.append("this job's keys went to too many guests already")
+        receipt = self._gate.receipt(message)
+        if receipt is None:
+            return
+        reasons = self._gate.lacking(job.spec, receipt, job.granted)
         if reasons:
             self._deny(receipt, message.job, "; ".join(reasons))
             return
         job.granted[receipt.guest_id] = receipt
         ticket = self._ticket(_Sealing(job.spec.id, receipt))
         self._out.append(ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key))
+
+    def _shown(self, signed: SignedRemovals) -> None:
+        """Keep a newer list of removals; an older one, or another's, says nothing."""
+        if self._gate.newer(signed):
+            self._out.append(Persist((Put(REMOVALS, LIST, codec.encode(signed)),)))
 
     def _deny(self, receipt: Receipt, job: bytes, reason: str) -> None:
         self._say(say.Denied(job=job, guest=receipt.guest, reason=f"{ReleaseDenied.code}: {reason}"[:900]))
@@ -243,7 +247,7 @@ class Submitter:
                 continue
             if item.code or self._ran(job, item):
                 fresh.append((item, bytes(part)))
-            else:  # no guest of ours, or not on that node: whoever says so made it up
+            else:  # no guest of ours, or not on that node: whoever says so made it up; or that node was removed
                 self._say(say.Rejected(job=job.spec.id, index=item.index, attempt=item.attempt))
         if fresh:
             job.opening.update(item.index for item, _ in fresh)
@@ -252,10 +256,9 @@ class Submitter:
                 ev.OpenResults(self._ticket(_Opening(job.spec.id, items, sealed)), job.spec.id, items, sealed)
             )
 
-    @staticmethod
-    def _ran(job: _Job, item: say.TaskResult) -> bool:
+    def _ran(self, job: _Job, item: say.TaskResult) -> bool:
         receipt = job.granted.get(GuestId(item.guest))
-        return receipt is not None and receipt.node == item.node
+        return receipt is not None and receipt.node == item.node and not self._gate.removed(receipt)
 
     def _opened(self, opening: _Opening, verdicts: list[bool]) -> None:
         job = self._jobs.get(opening.job)

@@ -5,6 +5,7 @@ orchestrator asks. It outlives sessions: guests go on while the orchestrator is 
 """
 
 from collections import deque
+from typing import ClassVar
 
 from propolis.decisions import admission
 from propolis.decisions.guarantees import Known
@@ -33,6 +34,9 @@ Output = Action | Mail
 
 class Worker:
     """The guests of one node."""
+
+    hears: ClassVar[session.Hears] = (say.OpenGuests, say.Grant, say.RunTasks, say.CloseGuests)
+    takes: ClassVar[session.Takes] = (ev.GuestReported, ev.GuestEnded)
 
     def __init__(self, orchestrator: Contact, report: CapabilityReport, known: Known) -> None:
         self._orchestrator = orchestrator

@@ -12,6 +12,7 @@ from propolis.messages.membership import Join, Rejoin, Role, TurnedAway, Welcome
 from propolis.protocols.machine import Action, Dial
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.contact import Contact
+from propolis.terms.credential import Credential
 from propolis.terms.identity import NodeId
 from propolis.terms.text import one_line
 from propolis.terms.time import Instant
@@ -52,6 +53,7 @@ class Member:
         self.orchestrator = orchestrator
         self.state = State.AWAY
         self.report = report
+        self.credential: Credential | None = None
         self.addresses: tuple[str, ...] = ()
         self._role = role
         self._token = token
@@ -93,8 +95,14 @@ class Member:
         self._in_session = False
         self.state, self._due = State.GREETING, Instant(now + GREETING_SECONDS)
         if self._token:
-            return Join(role=self._role, token=self._token, report=self.report, addresses=self.addresses)
-        return Rejoin(role=self._role, report=self.report, addresses=self.addresses)
+            return Join(
+                role=self._role,
+                token=self._token,
+                report=self.report,
+                addresses=self.addresses,
+                credential=self.credential,
+            )
+        return Rejoin(role=self._role, report=self.report, addresses=self.addresses, credential=self.credential)
 
     def answered(self, words: Welcome | TurnedAway) -> Inside | Barred | None:
         """Take the orchestrator's answer."""

@@ -1,0 +1,78 @@
+"""The last gate before a key leaves, and it is the owner's: whose guest it is, what that machine offers, who vouches for it.
+
+docs/specs/job.md, step 6. Nothing in here trusts the orchestrator: a receipt is what a node signed, a credential and a list
+of removals are what the operator signed.
+"""
+
+from collections.abc import Mapping
+
+from propolis.crypto import credential, identity
+from propolis.decisions import admission
+from propolis.decisions.guarantees import Known
+from propolis.messages import codec
+from propolis.messages import jobs as say
+from propolis.messages.membership import Role
+from propolis.protocols import removals
+from propolis.terms.credential import Removals, SignedRemovals
+from propolis.terms.errors import MalformedMessage, SealBroken
+from propolis.terms.evidence import NOTHING
+from propolis.terms.identity import GuestId, NodeId
+from propolis.terms.job import JobSpec, Receipt
+
+MAX_GRANTED = 65_536
+
+
+class Gate:
+    """What one owner checks of a guest before it seals a key to it."""
+
+    def __init__(self, fleet: NodeId, operator: NodeId, known: Known, kept: SignedRemovals | None) -> None:
+        """`operator`: whose word on a node counts; `kept`: its newest list of removals that we saw."""
+        self._fleet = fleet
+        self._operator = operator
+        self._known = known
+        self._removals: Removals | None = None
+        if kept is not None:
+            self.newer(kept)
+
+    def newer(self, signed: SignedRemovals) -> bool:
+        """Take a list of removals if the operator signed it after the one we have; returns whether."""
+        try:
+            found = removals.opened(signed, self._operator, self._fleet)
+        except (SealBroken, MalformedMessage):
+            return False  # whoever made it up learns nothing
+        if self._removals is not None and found.number <= self._removals.number:
+            return False
+        self._removals = found
+        return True
+
+    @staticmethod
+    def receipt(wanted: say.GrantWanted) -> Receipt | None:
+        """Return the receipt a node signed; None when it is none: there is nobody to answer."""
+        try:
+            receipt: Receipt = codec.decode(wanted.receipt, Receipt)
+            identity.verify(receipt.node_id, identity.RECEIPT, wanted.receipt, wanted.signature)
+        except (MalformedMessage, SealBroken):
+            return None
+        return receipt
+
+    def lacking(self, spec: JobSpec, receipt: Receipt, granted: Mapping[GuestId, Receipt]) -> list[str]:
+        """Return why no key of the job leaves for this guest; empty when one may. `granted`: the guests that hold one."""
+        proven = NOTHING  # what evidence beside the receipt proves; none is verified in this release
+        reasons = admission.lacking(spec.requirement, receipt.isolation, receipt.offer, proven, self._known)
+        reasons += credential.missing(
+            receipt.credential, receipt.node_id, operator=self._operator, fleet=self._fleet, role=Role.NODE
+        )
+        if self.removed(receipt):
+            reasons.append("the fleet's operator removed this machine")
+        if receipt.job != spec.job:
+            reasons.append("the receipt is for another job")
+        known = granted.get(receipt.guest_id, receipt)
+        if (known.node, known.guest_key) != (receipt.node, receipt.guest_key):
+            reasons.append("another guest has this id")  # two guests under one id would seal under one root
+        if len(granted) >= MAX_GRANTED:
+            reasons.append("this job's keys went to too many guests already")
+        return reasons
+
+    def removed(self, receipt: Receipt) -> bool:
+        """Return whether the operator removed this guest's node."""
+        return removals.removed(self._removals, receipt.node_id, receipt.credential)

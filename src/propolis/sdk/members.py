@@ -1,0 +1,32 @@
+"""Which member of the fleet a person means, by name or key."""
+
+from collections.abc import Sequence
+
+from propolis.messages.jobs import NodeRow
+from propolis.terms.credential import Credential
+from propolis.terms.errors import DataError
+from propolis.terms.identity import NODE_ID_BYTES, NodeId
+
+SHORTEST_PREFIX = 4
+
+
+def named(word: str, nodes: Sequence[NodeRow]) -> tuple[NodeId, Credential | None]:
+    """Return the key and the credential of the node of this name or key, or whoever has this whole key. Raises DataError."""
+    key = word.lower()
+    found = [
+        row
+        for row in nodes
+        if row.report.name == word or (len(key) >= SHORTEST_PREFIX and row.node.hex().startswith(key))
+    ]
+    if len(found) == 1:
+        return NodeId(found[0].node), found[0].credential
+    try:
+        whole = bytes.fromhex(word)
+    except ValueError:
+        whole = b""
+    if not found and len(whole) == NODE_ID_BYTES:
+        return NodeId(whole), None
+    raise DataError(
+        f"{len(found) or 'no'} nodes are called {word!r} or have a key that begins so",
+        hint="propolis nodes lists them; four digits of a key are enough, a member that is not listed takes its whole key",
+    )
