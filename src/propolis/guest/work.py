@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from propolis.adapters.executor.environment import CORES_PER_SLOT
 from propolis.guest import fitting
 from propolis.messages import codec, values
 from propolis.messages.program import Program
@@ -40,8 +41,8 @@ def _model(model: bytes) -> Compute:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = CORES_PER_SLOT
+    options.inter_op_num_threads = CORES_PER_SLOT
     options.log_severity_level = 4
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     wanted = session.get_inputs()
