@@ -199,9 +199,13 @@ def test_an_owner_is_told_why_its_orchestrator_is_not_reached(tmp_path):
     fleet.stop()
     done = propolis("nodes", home=tmp_path)
     assert done.returncode == Exit.UNREACHABLE
-    assert re.search(r"nobody answered at 127\.0\.0\.1:\d+", done.stderr)
     assert "does not run" in done.stderr
     assert "propolis up -d" in done.stderr
+    assert "warning" not in done.stderr, "a local fleet that ended is not dialled"
+    (tmp_path / "orchestrator").rename(tmp_path / "elsewhere")
+    done = propolis("nodes", home=tmp_path)
+    assert done.returncode == Exit.UNREACHABLE
+    assert re.search(r"nobody answered at 127\.0\.0\.1:\d+", done.stderr)
     assert done.stderr.count("warning: not reached, trying again") == 1
 
 
