@@ -35,7 +35,7 @@ from propolis.runtime.post import Post
 from propolis.terms.credential import Credential
 from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError, TooLarge, UnknownJob
 from propolis.terms.identity import JobId, NodeId
-from propolis.terms.job import MAX_PROGRAM_BYTES, JobState
+from propolis.terms.job import MAX_PROGRAM_BYTES, Granted, JobState, Receipt
 
 ANSWER_SECONDS = 10.0
 
@@ -77,6 +77,12 @@ class Client:
             raise ConfigError(f"{home} belongs to no fleet; start one with: propolis up, or join with an invitation")
         return fleet
 
+    @classmethod
+    def operator_of(cls, home: Path) -> NodeId:
+        """Return whose word on nodes counts in an owner's fleet: the key in its invitation, or its own if that had none."""
+        named = cls.fleet_of(home).operator
+        return NodeId(bytes.fromhex(named)) if named else FileKeyHome(home / "identity").identity
+
     async def open(self, seconds: float) -> None:
         """Connect. Raises PeerUnreachable, InvitationRefused, ConfigError."""
         keys = self._keys = FileKeyHome(self._home / "identity")
@@ -85,15 +91,17 @@ class Client:
         self._blobs = FileBlobs(self._home / "blobs")
         orchestrator = self._fleet.orchestrator
         wires = await open_wires(keys.seed_for_wire(), orchestrator.addresses, (), self._nobody)
+        clock = SystemClock()
         party = owner_party(
             SystemEntropy(),
             orchestrator,
             known_today(),
-            operator=self._operator(keys),
+            operator=self.operator_of(self._home),
             token=bytes.fromhex(self._fleet.token),
             removals=self._chest.removals(),
+            epoch=time.time() - clock.now(),
         )
-        driver = self._driver = Driver(party, clock=SystemClock(), store=store, tell=self._told, failed=self._fail)
+        driver = self._driver = Driver(party, clock=clock, store=store, tell=self._told, failed=self._fail)
         post = self._post = Post(wires, store, self._happened)
         service = BlobService(self._blobs, post.reach, lambda peer, blob: peer == orchestrator.id)
         post.serve_blobs(service.serve)
@@ -177,8 +185,14 @@ class Client:
             live.outcomes.setdefault(index, pair)
         if not live.complete:
             finished = self._chest.finished(owned).data()
-            granted = tuple(self._chest.granted(job).values())
+            granted: tuple[Receipt, ...] = tuple(
+                codec.decode(kept.receipt, Receipt) for kept in self._chest.granted(job)
+            )
             self._tell(ev.SubmitAsked(owned.spec, self._chest.sizes(owned), finished, granted))
+
+    async def granted(self, job: JobId) -> tuple[Granted, ...]:
+        """Return what is kept of the guests that got a job's key."""
+        return tuple(self._chest.granted(job))
 
     async def stop_job(self, job: JobId) -> None:
         """Ask for a job's end."""
@@ -219,10 +233,6 @@ class Client:
         answer = await self._answer(lambda ticket: RemoveAsked(ticket, signed))
         if answer.reason:
             raise InvitationRefused(answer.reason)
-
-    def _operator(self, keys: FileKeyHome) -> NodeId:
-        """Return whose word on nodes counts: the key in our invitation, or our own if it had none."""
-        return NodeId(bytes.fromhex(self._fleet.operator)) if self._fleet.operator else keys.identity
 
     def _fail(self, error: PropolisError) -> None:
         """The driver ended (a full disk, a defect of ours): whoever waits here is told, instead of waiting for ever."""

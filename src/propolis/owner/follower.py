@@ -14,6 +14,7 @@ from propolis.terms import errors
 from propolis.terms.credential import Credential
 from propolis.terms.errors import PropolisError, WireError
 from propolis.terms.identity import JobId, NodeId
+from propolis.terms.job import Granted
 
 PART_BYTES = 4 * 1024 * 1024
 
@@ -92,6 +93,10 @@ class Follower:
         """See owner/live.py."""
         await self._reply(control.OpenJob(ticket=next(self._tickets), job=job))
         return self._lives[job]
+
+    async def granted(self, job: JobId) -> tuple[Granted, ...]:
+        """See owner/live.py."""
+        return (await self._reply(control.AskGranted(ticket=next(self._tickets), job=job))).granted
 
     async def stop_job(self, job: JobId) -> None:
         """See owner/live.py."""

@@ -18,7 +18,7 @@ from propolis.terms.time import Instant
 JOBS = "jobs"  # job -> JobRow
 INPUTS = "inputs"  # job + index -> sealed input
 RESULTS = "results"  # job + index -> KeptResult
-GRANTED = "granted"  # job + guest -> Receipt; the owner's: who holds a key, and which
+GRANTED = "granted"  # job + guest -> Granted; the owner's: who holds a key, and which
 OUTPUTS = "outputs"  # job + index -> sealed result, until the owner has it
 
 
