@@ -113,7 +113,8 @@ class Client:
         post.start()
         driver.start()
         try:
-            await asyncio.wait_for(self._inside.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._inside.wait()
         except TimeoutError as error:
             where = ", ".join(orchestrator.addresses)
             why = f": {self._unreached}" if self._unreached else ""
@@ -207,7 +208,8 @@ class Client:
         if self._failure is None:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), seconds)
+                async with asyncio.timeout(seconds):  # wait_for of 3.11 swallows a cancel that comes with the event
+                    await self._changed.wait()
 
     async def ask(self, what: str, job: bytes = b"") -> Rows:
         """Ask the orchestrator. Raises PeerUnreachable, ConfigError."""
@@ -256,7 +258,8 @@ class Client:
         future = self._answers[ticket] = asyncio.get_running_loop().create_future()
         self._tell(question(ticket))
         try:
-            return await asyncio.wait_for(future, ANSWER_SECONDS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await future
         except TimeoutError as error:
             raise PeerUnreachable("the orchestrator does not answer") from error
         finally:

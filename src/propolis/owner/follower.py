@@ -124,7 +124,8 @@ class Follower:
         """See owner/live.py."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of 3.11 swallows a cancel that comes with the event
+                await self._changed.wait()
 
     # -- inside
 
