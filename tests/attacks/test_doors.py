@@ -11,10 +11,15 @@ import time
 import msgspec
 import pytest
 
+from propolis.adapters.store.memory import MemoryStore
 from propolis.adapters.wire import gate as gates
 from propolis.adapters.wire.iroh import RETRY_FROM, IrohWire
+from propolis.adapters.wire.memory import MemoryNet
 from propolis.adapters.wire.websocket import WebSocketWire
+from propolis.protocols.machine import ChannelOpened
+from propolis.runtime import door as doors
 from propolis.runtime.invitation import from_text, to_text
+from propolis.runtime.post import Post
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet
 from propolis.terms.contact import Contact
@@ -245,3 +250,19 @@ async def test_three_hundred_unfinished_dials_over_quic_keep_nobody_out():
         assert await dials(here, Contact(peer=there.identity, addresses=(address,))) == 1
     await here.close()
     await there.close()
+
+
+@pytest.mark.timeout(60)
+async def test_a_full_door_lets_the_next_one_in(monkeypatch):
+    monkeypatch.setattr(doors, "MAX_WAITING", 8)
+    net, opened = MemoryNet(), asyncio.Event()
+    there = net.wire(secrets.token_bytes(32))
+    post = Post([there], MemoryStore(), lambda event: opened.set() if isinstance(event, ChannelOpened) else None)
+    post.start()
+    contact = Contact(peer=there.identity, addresses=there.addresses)
+    silent = [await net.wire(secrets.token_bytes(32)).dial(contact) for _ in range(8)]
+    channel = await net.wire(secrets.token_bytes(32)).dial(contact)
+    await (await channel.open_stream()).write(b"C")
+    await asyncio.wait_for(opened.wait(), 20)
+    await asyncio.wait_for(silent[0].closed(), 20)
+    await post.stop()

@@ -59,6 +59,11 @@ EXPECTED = {
     "sysctl_write": HIDDEN | {"EROFS"}, "inherited_descriptors": {"absent"}, "environment_secret": {"absent"},
     "see_host_processes": HIDDEN | {"absent"}, "agents_command_line": HIDDEN, "stat_oracle": HIDDEN,
     "raise_own_memory": REFUSALS,
+    # with namespaces a guest may change mode, times and length of files of its own: the host's are absent or read-only
+    "chmod_secret": HIDDEN, "truncate_secret": HIDDEN, "utime_secret": HIDDEN, **dict.fromkeys(
+        ("chmod_runtime", "utime_runtime", "truncate_runtime", "chmod_root", "utime_device", "utime_stdin", "chmod_device"),
+        REFUSALS | {"EROFS"},
+    ),
 }  # fmt: skip
 
 NOT_IN_FLAT = {"stat_oracle"}
@@ -133,6 +138,13 @@ ATTEMPTS = {
     "chmod_secret": "os.chmod(d['secret'], 0o777)",
     "truncate_secret": "os.truncate(d['secret'], 10)",
     "utime_secret": "os.utime(d['secret'])",
+    "chmod_runtime": "os.chmod(os.__file__, 0o777)",
+    "utime_runtime": "os.utime(os.__file__)",
+    "truncate_runtime": "os.truncate(os.__file__, 0)",
+    "chmod_root": "os.chmod('/', 0o777)",
+    "chmod_device": "os.chmod('/dev/null', 0o777)",
+    "utime_device": "os.utime('/dev/null')",
+    "utime_stdin": "os.utime(0)",
     "setxattr_secret": "os.setxattr(d['secret'], 'user.x', b'y')",
     "stat_oracle": "return os.stat(d['secret']).st_size",
     "fcntl_owner": "import fcntl; fcntl.fcntl(1, 8, os.getpid())",

@@ -12,11 +12,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from propolis.adapters.executor.bare import BareExecutor
 from propolis.adapters.executor.sandbox import SandboxExecutor
 from propolis.adapters.executor.slots import FIRST_UID, RANGES, SLOTS, SlotRange
 from propolis.crypto import granting
 from propolis.messages import guest as frames
 from propolis.messages import values
+from propolis.messages.zygote import Profile
 from propolis.node.hosting import Hosting
 from propolis.protocols.jobs import events as ev
 from propolis.terms.capability import Rung
@@ -225,6 +227,43 @@ async def on_rung(request):
         pytest.skip(f"not reached here: {error}")
     yield executor
     await executor.close()
+
+
+THREADS = """
+import threading
+threading.stack_size(65536)  # so that it is not memory that ends it
+def main(most):
+    over, started = threading.Event(), []
+    try:
+        while len(started) < most:
+            thread = threading.Thread(target=over.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        pass
+    over.set()
+    for thread in started: thread.join()
+    return len(started)
+"""
+MOST = 400
+
+
+async def test_threads_end_at_the_bound_and_the_guest_goes_on(on_rung):
+    """RLIMIT_NPROC: refused at the bound, in a guest that lives on; its own uid's tasks alone, but for an ordinary user's flat."""
+    executor, bound = on_rung, Profile(rung=Rung.FLAT).tasks
+    loose = executor._reached.rung is Rung.FLAT and not executor._reached.own_uid
+    started = [values.decode(found.value) for found in await Owner(THREADS).run(executor, [MOST, 5])]
+    assert 0 < started[0] < (MOST if loose else bound)
+    assert started[1] == 5
+    outcomes = await Owner(DOUBLE).run(executor, [21])
+    assert values.decode(outcomes[0].value) == 42, "its executor goes on"
+
+
+async def test_the_same_threads_are_started_where_nothing_confines():
+    executor = BareExecutor(i_accept_that_jobs_run_unconfined=True)
+    (outcome,) = await Owner(THREADS).run(executor, [MOST])
+    await executor.close()
+    assert values.decode(outcome.value) == MOST
 
 
 async def test_guests_never_run_as_root(on_rung):

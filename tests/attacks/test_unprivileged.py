@@ -1,18 +1,14 @@
-"""The sandbox without root: both rungs, reached by an ordinary user, and what the weaker one still refuses."""
+"""The sandbox of an ordinary user's agent and of root's: both rungs, by an interpreter that every user can reach."""
 
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from test_escape import ATTEMPTS, EXPECTED, NOT_IN_FLAT, REFUSALS, source_of
 
-import propolis
-
 NOBODY = 65534
-SYSTEM = Path("/usr/bin/python3")
 
 SCRIPT = """
 import asyncio, json, sys
@@ -53,28 +49,12 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory):
-    """An interpreter an ordinary user can reach, with this package on its path."""
-    if os.geteuid() != 0:
-        return sys.executable
-    source = Path(propolis.__file__).parents[1]
-    packages = Path(__import__("msgspec").__file__).parents[1]
-    word = "import sys; print(sys.version_info[:2])"
-    if not SYSTEM.exists() or subprocess.run(
-        [SYSTEM, "-c", word], capture_output=True, text=True
-    ).stdout.strip() != str(sys.version_info[:2]):
-        pytest.skip("the system has no Python of this version that an ordinary user could run")
-    for folder in (source, packages):
-        if any(not parent.stat().st_mode & 0o001 for parent in [folder, *folder.parents]):
-            pytest.skip(f"an ordinary user cannot reach {folder}")
-    home = tmp_path_factory.mktemp("venv")
-    subprocess.run([SYSTEM, "-m", "venv", "--without-pip", str(home)], check=True)
-    site = next(home.glob("lib/python*/site-packages"))
-    (site / "propolis.pth").write_text(f"{source}\n{packages}\n")
-    for folder in [home, *list(home.parents)[:2]]:
-        os.chmod(folder, 0o755)
-    return str(home / "bin" / "python")
+AGENTS = ["user", pytest.param("root", marks=pytest.mark.skipif(os.geteuid() != 0, reason="we are not root"))]
+"""Who the agent is: its guests are that user, or, under root, a uid of the slot's own."""
+
+
+def user_of(agent):
+    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if agent == "user" and os.geteuid() == 0 else {}
 
 
 ALL = """
@@ -97,19 +77,18 @@ asyncio.run(main())
 """
 
 
-def test_every_escape_is_refused_to_an_ordinary_users_flat_guests(python, tmp_path):
-    """The weakest rung there is: the agent's own user, its own files, no namespaces."""
-    secret = tmp_path / "secret"
+@pytest.mark.parametrize("agent", AGENTS)
+def test_every_escape_is_refused_to_flat_guests(agent, python, open_path):
+    """The weakest rung there is: the agent's own user, its own files, no namespaces; and the same under root."""
+    secret = open_path / "secret"
     secret.write_text("TOP SECRET")
-    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    user = user_of(agent)
     if user:
         os.chown(secret, NOBODY, NOBODY)
-    for folder in list(tmp_path.parents)[:2]:
-        os.chmod(folder, 0o755)
-    os.chmod(tmp_path, 0o755)
+    os.chmod(secret, 0o666)  # only the sandbox stands in the way
     before = secret.stat()
     victim = subprocess.Popen(["/bin/sleep", "100"], **user)
-    decoys = {"secret": str(secret), "home": str(tmp_path), "pid": victim.pid, "tcp": 1, "udp": 1, "unix": "/x"}
+    decoys = {"secret": str(secret), "home": str(open_path), "pid": victim.pid, "tcp": 1, "udp": 1, "unix": "/x"}
     decoys |= {"abstract": "x", "confined": True}
     sources = {name: source_of(name) for name in ATTEMPTS if name not in NOT_IN_FLAT}
     done = subprocess.run(
@@ -131,11 +110,12 @@ def test_every_escape_is_refused_to_an_ordinary_users_flat_guests(python, tmp_pa
     victim.wait()
 
 
+@pytest.mark.parametrize("agent", AGENTS)
 @pytest.mark.parametrize("rung", ["NAMESPACES", "FLAT"])
-def test_an_ordinary_users_sandbox(rung, python, tmp_path):
-    secret = tmp_path / "secret"
+def test_the_sandbox_of_any_agent(rung, agent, python, open_path):
+    secret = open_path / "secret"
     secret.write_text("TOP SECRET")
-    user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    user = user_of(agent)
     done = subprocess.run(
         [python, "-c", SCRIPT, rung, str(secret)], capture_output=True, text=True, timeout=60, cwd="/", **user
     )
@@ -144,7 +124,7 @@ def test_an_ordinary_users_sandbox(rung, python, tmp_path):
     assert done.returncode == 0, done.stderr
     reached, own_uid, found = json.loads(done.stdout)
     assert reached == rung
-    assert not own_uid
+    assert own_uid is (agent == "root")
     own_tmp = rung == "NAMESPACES"  # there /tmp is the guest's own
     assert {name for name, word in found.items() if word == "reached"} <= ({"write", "kill"} if own_tmp else set())
     assert not Path("/tmp/propolis-escaped").exists()

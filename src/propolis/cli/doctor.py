@@ -55,7 +55,9 @@ def rows() -> list[Row]:
             Rung.NAMESPACES: "guests have their own root, PIDs, network; no files, no sockets, no fork. Protects you, the lender",
             Rung.FLAT: "models run, without files, sockets or other processes; functions only if you accept it: node join --help",
         }[reached.rung]
-        lift = "" if reached.rung is Rung.NAMESPACES else "allow unprivileged user namespaces"
+        lift = (
+            "" if reached.rung is Rung.NAMESPACES else "; ".join(("allow unprivileged user namespaces", *reached.notes))
+        )
         found.append(_row("isolation", f"{reached.rung.name.lower()} (reached by doing)", means, lift))
         found.append(
             _row(

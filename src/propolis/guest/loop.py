@@ -1,11 +1,12 @@
 """The guest's life: take an order, make a key, open the grant, load the program, lock, then open, compute, seal.
 
 Reads frames from one descriptor and writes them to another; everything in them is sealed for or by the owner. Tasks are
-computed strictly in order and results leave at least every 40 ms: each frame costs every hop an await, and the agent still
-knows about where a guest died (a suspect task runs alone before it is blamed).
+computed strictly in order and results leave every 40 ms, or when nothing is left to do: each frame costs every hop an await,
+and the agent still knows about where a guest died (a suspect task runs alone before it is blamed).
 """
 
 import os
+import select
 import time
 from collections.abc import Callable
 
@@ -16,7 +17,7 @@ from propolis.guest import work
 from propolis.messages import codec
 from propolis.messages import guest as frames
 from propolis.messages.program import Program
-from propolis.terms.capability import Isolation
+from propolis.terms.capability import Isolation, Rung
 from propolis.terms.errors import MalformedMessage, PropolisError, SealBroken
 from propolis.terms.identity import GuestId, JobId
 from propolis.terms.job import MAX_PROGRAM_BYTES, Kind
@@ -42,21 +43,27 @@ class GuestLoop:
         self._order: frames.Order | None = None
         self._private: X25519PrivateKey | None = None
         self._roots: granting.Roots | None = None
-        self._pieces: list[bytes] = []
+        self._pieces: list[frames.Segment] = []
         self._compute: work.Compute | None = None
         self._attempt = -1  # the highest seen
+        self._done: list[tuple[int, int, float, bytes]] = []  # index, attempt, milliseconds, sealed result
+        self._flushed = 0.0
 
     def run(self) -> None:
         """Serve until the agent closes its end."""
         reader = frames.Frames()
+        waiting = select.poll()
+        waiting.register(self._source, select.POLLIN)
         while True:
+            if self._done and not waiting.poll(0):
+                self._flush()  # nothing more to do: nobody waits for the rest of 40 ms
             data = os.read(self._source, READ_BYTES)
             if not data:
                 return
             for tag, payload in reader.feed(data):
                 self._handle(tag, payload)
 
-    def _handle(self, tag: frames.Tag, payload: bytes) -> None:
+    def _handle(self, tag: frames.Tag, payload: frames.Segment) -> None:
         try:
             match tag:
                 case frames.Tag.ORDER if self._order is None:
@@ -84,13 +91,13 @@ class GuestLoop:
         born = frames.Born(key=self._private.public_key().public_bytes_raw(), isolation=self._isolation)
         self._write(frames.frame(frames.Tag.KEY, codec.encode(born)))
 
-    def _granted(self, sealed: bytes) -> None:
+    def _granted(self, sealed: frames.Segment) -> None:
         assert self._private is not None
-        self._roots = granting.open_grant(self._private, self._job, self._guest, sealed)
+        self._roots = granting.open_grant(self._private, self._job, self._guest, bytes(sealed))
         self._private = None  # one handshake per guest
         self._write(frames.frame(frames.Tag.GRANTED))
 
-    def _piece(self, payload: bytes) -> None:
+    def _piece(self, payload: frames.Segment) -> None:
         if sum(map(len, self._pieces)) + len(payload) > MAX_PROGRAM_BYTES:
             raise MalformedMessage("the program is over the bound")
         self._pieces.append(payload)
@@ -116,24 +123,22 @@ class GuestLoop:
 
     # -- tasks
 
-    def _tasks(self, payload: bytes) -> None:
+    def _tasks(self, payload: frames.Segment) -> None:
         batch, bodies = frames.open_batch(payload)
-        done: list[tuple[int, int, float, bytes]] = []
-        flushed = time.monotonic()
+        if not self._done:
+            self._flushed = time.monotonic()
         for index, attempt, sealed in zip(batch.indices, batch.attempts, bodies, strict=True):
             started = time.monotonic()
             try:
                 result = self._task(index, attempt, sealed)
             except PropolisError as error:
-                self._flush(done)
+                self._flush()
                 self._complain(error, index, attempt)
                 continue
             now = time.monotonic()
-            done.append((index, attempt, (now - started) * 1e3, result))
-            if now - flushed > FLUSH_SECONDS:
-                self._flush(done)
-                flushed = now
-        self._flush(done)
+            self._done.append((index, attempt, (now - started) * 1e3, result))
+            if now - self._flushed > FLUSH_SECONDS:
+                self._flush()
 
     def _task(self, index: int, attempt: int, sealed: memoryview) -> bytes:
         assert self._roots is not None
@@ -142,10 +147,11 @@ class GuestLoop:
             raise SealBroken("this attempt is not newer than the last; its result key may be spent")
         plain = sealing.open_input(self._roots.inputs, self._job, index, sealed)
         self._attempt = attempt
-        outcome = work.outcome(self._compute, plain)
+        outcome = work.outcome(self._compute, plain, scratch=self._isolation.rung is not Rung.FLAT)
         return sealing.seal_result(self._roots.results, self._job, self._guest, index, attempt, outcome)
 
-    def _flush(self, done: list[tuple[int, int, float, bytes]]) -> None:
+    def _flush(self) -> None:
+        done, self._done, self._flushed = self._done, [], time.monotonic()
         if not done:
             return
         batch = frames.Batch(
@@ -155,7 +161,6 @@ class GuestLoop:
             sizes=tuple(len(item[3]) for item in done),
         )
         self._write(frames.batch_frame(frames.Tag.RESULTS, batch, [item[3] for item in done]))
-        done.clear()
 
     # -- small
 

@@ -136,7 +136,8 @@ class FrameReader:
         return None
 
     def _take(self, count: int) -> bytes:
-        taken = bytes(self._buffer[:count])
+        with memoryview(self._buffer) as view:
+            taken = bytes(view[:count])  # one copy; a slice of the buffer itself would make two
         del self._buffer[:count]
         return taken
 

@@ -77,18 +77,34 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_u
 _TAGS = frozenset(Tag)
 
 
+Segment = bytes | memoryview
+"""Of a frame: its pieces are written in turn, so that large bodies are never copied together."""
+
+
 def frame(tag: Tag, payload: bytes = b"") -> bytes:
     """Return one frame."""
     return (len(payload) + 1).to_bytes(4, "big") + bytes((tag,)) + payload
 
 
-def batch_frame(tag: Tag, batch: Batch, bodies: Sequence[bytes | memoryview]) -> bytes:
-    """Return a TASKS or RESULTS frame."""
+def piece_frame(piece: Segment) -> list[Segment]:
+    """Return a PIECE frame as the segments to write."""
+    return [(len(piece) + 1).to_bytes(4, "big") + bytes((Tag.PIECE,)), piece]
+
+
+def batch_segments(tag: Tag, batch: Batch, bodies: Sequence[Segment]) -> list[Segment]:
+    """Return a TASKS or RESULTS frame as the segments to write."""
     head = codec.encode(batch)
-    return frame(tag, b"".join((len(head).to_bytes(4, "big"), head, *bodies)))
+    size = 5 + len(head) + sum(map(len, bodies))
+    first = size.to_bytes(4, "big") + bytes((tag,)) + len(head).to_bytes(4, "big") + head
+    return [first, *bodies]
 
 
-def open_batch(payload: bytes) -> tuple[Batch, list[memoryview]]:
+def batch_frame(tag: Tag, batch: Batch, bodies: Sequence[Segment]) -> bytes:
+    """Return a TASKS or RESULTS frame in one piece."""
+    return b"".join(batch_segments(tag, batch, bodies))
+
+
+def open_batch(payload: Segment) -> tuple[Batch, list[memoryview]]:
     """Return head and bodies. Raises MalformedMessage."""
     length = int.from_bytes(payload[:4], "big")
     batch: Batch = codec.decode(payload[4 : 4 + length], Batch)
@@ -110,22 +126,37 @@ class Frames:
         self._limit = limit
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[tuple[Tag, bytes]]:
-        """Return the frames completed by `data`. Raises MalformedMessage."""
+    def feed(self, data: bytes) -> list[tuple[Tag, Segment]]:
+        """Return the frames completed by `data`. Raises MalformedMessage.
+
+        A frame that ends where the data ends is handed over as a view of what was gathered, without a copy.
+        """
         self._buffer += data
-        frames: list[tuple[Tag, bytes]] = []
+        frames: list[tuple[Tag, Segment]] = []
         start = 0
-        while len(self._buffer) - start >= 5:
-            length = int.from_bytes(self._buffer[start : start + 4], "big")
-            if not 1 <= length <= self._limit:
-                raise MalformedMessage(f"a frame of {length} bytes is out of bounds")
-            if len(self._buffer) - start < 4 + length:
-                break
+        while (length := self._complete(start)) is not None:
             tag = self._buffer[start + 4]
             if tag not in _TAGS:
                 raise MalformedMessage(f"a frame of unknown type {tag}")
-            frames.append((Tag(tag), bytes(self._buffer[start + 5 : start + 4 + length])))
-            start += 4 + length
+            end = start + 4 + length
+            view = memoryview(self._buffer)[start + 5 : end]
+            if end == len(self._buffer):
+                self._buffer, start = bytearray(), 0
+                frames.append((Tag(tag), view))
+                return frames
+            frames.append((Tag(tag), bytes(view)))
+            view.release()
+            start = end
         if start:
             del self._buffer[:start]
         return frames
+
+    def _complete(self, start: int) -> int | None:
+        """Return the length of the frame at `start` if all of it is here. Raises MalformedMessage."""
+        here = len(self._buffer) - start
+        if here < 4:
+            return None
+        length = int.from_bytes(self._buffer[start : start + 4], "big")
+        if not 1 <= length <= self._limit:
+            raise MalformedMessage(f"a frame of {length} bytes is out of bounds")
+        return length if here >= 4 + length else None

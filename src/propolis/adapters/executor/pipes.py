@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 from collections import deque
+from itertools import islice
 
 from propolis.messages import guest as frames
 from propolis.terms.errors import Crashed, MalformedMessage
@@ -11,6 +12,7 @@ from propolis.terms.errors import Crashed, MalformedMessage
 PIPE_BYTES = 1024 * 1024
 STDERR_KEPT = 64 * 1024
 READ_BYTES = 1024 * 1024
+GATHERED = 256  # segments in one write; the kernel takes 1,024
 
 
 def pipe() -> tuple[int, int]:
@@ -33,7 +35,7 @@ class GuestPipes:
         self._errors, guest_errors = pipe()
         self.theirs = [guest_in, guest_out, guest_errors]
         self._frames = frames.Frames()
-        self._inbox: deque[tuple[frames.Tag, bytes]] = deque()
+        self._inbox: deque[tuple[frames.Tag, frames.Segment]] = deque()
         self._arrived = asyncio.Event()
         self._outbox: deque[memoryview] = deque()
         self._writing = False
@@ -51,11 +53,11 @@ class GuestPipes:
             os.close(descriptor)
         self.theirs = []
 
-    def write(self, data: bytes) -> None:
-        """Queue bytes for the guest; never blocks."""
+    def write(self, *segments: frames.Segment) -> None:
+        """Queue bytes for the guest; never blocks. They are not copied: leave them as they are."""
         if self.broken is not None:
             return
-        self._outbox.append(memoryview(data))
+        self._outbox.extend(memoryview(segment) for segment in segments if len(segment))
         if not self._writing:
             self._writable()
 
@@ -67,7 +69,7 @@ class GuestPipes:
         if self.broken is not None:
             raise self.broken
 
-    async def next(self, seconds: float | None) -> tuple[frames.Tag, bytes]:
+    async def next(self, seconds: float | None) -> tuple[frames.Tag, frames.Segment]:
         """Return the next frame. Raises Crashed when the guest is gone, TimeoutError past the deadline."""
         while not self._inbox:
             if self.broken is not None:
@@ -137,11 +139,7 @@ class GuestPipes:
     def _writable(self) -> None:
         try:
             while self._outbox:
-                written = os.write(self._to, self._outbox[0])
-                if written == len(self._outbox[0]):
-                    self._outbox.popleft()
-                else:
-                    self._outbox[0] = self._outbox[0][written:]
+                self._left(os.writev(self._to, list(islice(self._outbox, GATHERED))))
         except BlockingIOError:
             if not self._writing:
                 self._writing = True
@@ -153,3 +151,13 @@ class GuestPipes:
         if self._writing:
             self._writing = False
             self._loop.remove_writer(self._to)
+
+    def _left(self, written: int) -> None:
+        """Take what was written off the outbox."""
+        while written:
+            first = self._outbox[0]
+            if written < len(first):
+                self._outbox[0] = first[written:]
+                return
+            written -= len(first)
+            self._outbox.popleft()

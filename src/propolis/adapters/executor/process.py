@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from propolis.adapters.executor.pipes import GuestPipes
+from propolis.adapters.executor.pipes import PIPE_BYTES, GuestPipes
 from propolis.messages import codec
 from propolis.messages import guest as frames
 from propolis.ports.executor import GuestOrder, Pieces, TaskInput, TaskOutput
@@ -25,7 +25,8 @@ LOAD_BYTES_PER_SECOND = 4 * 1024 * 1024
 """A larger program is given longer: at least this much of it must be opened and built each second."""
 
 GRACE = 1.0
-BATCH_BYTES = 32 * 1024 * 1024
+BATCH_BYTES = PIPE_BYTES // 2
+"""Of one frame of tasks, if it holds more than one: while a guest computes it, the next one waits whole in the pipe."""
 
 T = TypeVar("T")
 End = Callable[[], Awaitable[None]]
@@ -99,7 +100,7 @@ class ProcessGuest:
             try:
                 async with asyncio.timeout(limit):
                     async for piece in pieces_of(program):
-                        self._pipes.write(frames.frame(frames.Tag.PIECE, piece))
+                        self._pipes.write(*frames.piece_frame(piece))
                         await self._pipes.drained()
             except TimeoutError:
                 raise Overran(f"the guest did not take its program within {limit:g} s") from None
@@ -132,7 +133,7 @@ class ProcessGuest:
             attempts=tuple(item.attempt for item in items),
             sizes=tuple(len(item.sealed) for item in items),
         )
-        self._pipes.write(frames.batch_frame(frames.Tag.TASKS, head, [item.sealed for item in items]))
+        self._pipes.write(*frames.batch_segments(frames.Tag.TASKS, head, [item.sealed for item in items]))
 
     async def outputs(self) -> list[TaskOutput]:
         """Wait for results; a task that takes longer than it declared costs the guest its life."""
@@ -149,7 +150,7 @@ class ProcessGuest:
                 self._moved = time.monotonic()
         return found
 
-    def _opened(self, payload: bytes) -> list[TaskOutput]:
+    def _opened(self, payload: frames.Segment) -> list[TaskOutput]:
         """Return the results in a frame. Only what is owed counts, in the order it was asked for, each once; an empty
         frame would be a way to move the time limit. Raises MalformedMessage, Crashed, Overran."""
         batch, bodies = frames.open_batch(payload)
@@ -165,7 +166,7 @@ class ProcessGuest:
             found.append(TaskOutput(index=index, attempt=attempt, sealed=bytes(body), milliseconds=spent))
         return found
 
-    async def _next(self) -> tuple[frames.Tag, bytes]:
+    async def _next(self) -> tuple[frames.Tag, frames.Segment]:
         """Return the next frame. Raises Overran when the current task is overdue; idle guests are never overdue."""
         limit = self._order.needs.task_seconds + GRACE
         while True:
@@ -176,7 +177,7 @@ class ProcessGuest:
                 if self._owed and time.monotonic() - self._moved >= limit:
                     raise Overran(f"a task ran longer than its {self._order.needs.task_seconds:g} s") from None
 
-    async def _expect(self, wanted: frames.Tag, seconds: float) -> bytes:
+    async def _expect(self, wanted: frames.Tag, seconds: float) -> frames.Segment:
         try:
             tag, payload = await self._pipes.next(seconds)
         except TimeoutError:

@@ -8,10 +8,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
 
+import msgspec
+
+from propolis.adapters.executor.environment import THREADS
 from propolis.adapters.executor.pipes import GuestPipes
 from propolis.adapters.executor.process import ProcessGuest
 from propolis.adapters.executor.slots import SLOTS, SlotRange
@@ -23,6 +27,11 @@ from propolis.terms.errors import Crashed, Overran, Unsupported
 from propolis.terms.job import Kind, Needs
 
 log = logging.getLogger(__name__)
+
+_PATH = re.compile(r"/[^\s:;,]+")  # of the lender's machine: its report goes to others
+
+SERVER = "import runpy; runpy.run_module('propolis.guest', run_name='__main__', alter_sys=True)"
+"""The fork server, as its interpreter is told; its control socket is descriptor 3 by then."""
 
 START_SECONDS = 30.0
 KILL_SECONDS = 5.0
@@ -49,7 +58,7 @@ class SandboxExecutor:
     # -- the port
 
     async def probe(self) -> Isolation:
-        """Confine canaries, strongest first. Raises Unsupported with what each attempt said."""
+        """Confine canaries, strongest first; what stronger rungs said is in the notes. Raises Unsupported with all of it."""
         if self._reached is not None:
             return self._reached
         complaints: list[str] = []
@@ -57,10 +66,12 @@ class SandboxExecutor:
             if rung < self._minimum:
                 continue
             try:
-                self._reached = await self._canary(rung)
+                reached = await self._canary(rung)
             except (Crashed, Overran) as error:
                 complaints.append(f"{rung.name.lower()}: {error}")
                 continue
+            notes = tuple(f"no {_PATH.sub('(a path)', complaint)}"[:200] for complaint in complaints)
+            self._reached = msgspec.structs.replace(reached, notes=notes)
             return self._reached
         raise Unsupported("no isolation could be reached here; " + "; ".join(complaints))
 
@@ -181,13 +192,12 @@ class SandboxExecutor:
         environment = {
             "PATH": "/usr/bin:/bin",
             "ORT_DISABLE_TELEMETRY": "1",
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
+            **THREADS,
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        code = "import os; os.dup2(%d, 3); import runpy; runpy.run_module('propolis.guest', run_name='__main__', alter_sys=True)"
+        code = f"import os; os.dup2({theirs.fileno()}, 3); {SERVER}"
         self._server = subprocess.Popen(  # noqa: ASYNC220  returns at once; its end is watched on the socket
-            [sys.executable, "-I", "-c", code % theirs.fileno()],
+            [sys.executable, "-I", "-c", code],
             pass_fds=[theirs.fileno()],
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -87,9 +87,10 @@ class _MountAttr(ctypes.Structure):
     )
 
 
-def make_read_only(target: str) -> None:
-    """Make a mount and all below it read-only, nosuid, nodev (mount_setattr, Linux 5.12)."""
-    attr = _MountAttr(1 | 2 | 4, 0, 0, 0)
+def make_read_only(target: str, *, device: bool = False) -> None:
+    """Make a mount and all below it read-only, nosuid, nodev (mount_setattr, Linux 5.12); a device stays one, and writable:
+    its inode is the host's, and only its mode and times are what read-only protects."""
+    attr = _MountAttr(1 | 2 | (8 if device else 4), 0, 0, 0)
     at_recursive, at_fdcwd = 0x8000, -100
     path = ctypes.c_char_p(target.encode())
     syscall(442, at_fdcwd, path, at_recursive, ctypes.byref(attr), ctypes.sizeof(attr))  # type: ignore[arg-type]

@@ -60,12 +60,13 @@ def _confine(profile: Profile) -> Isolation:
     if profile.rung is Rung.FLAT and landlock.abi() < FLAT_ABI:
         _fail(f"Landlock ABI {landlock.abi()} cannot forbid truncate; without namespaces {FLAT_ABI} is needed")
     abi = landlock.restrict(_rules(profile))
-    seccomp.install(seccomp.start_program())
+    scratch = profile.rung is Rung.NAMESPACES
+    seccomp.install(seccomp.start_program(scratch=scratch))
     _proven()
     return Isolation(
         rung=profile.rung,
         landlock_abi=abi,
-        filter_hash=seccomp.filter_hash(),
+        filter_hash=seccomp.filter_hash(scratch=scratch),
         own_uid=privileged,
         memory_mb=profile.memory_mb,
     )
@@ -134,7 +135,15 @@ def _namespaces(profile: Profile, privileged: bool) -> None:
         _wait(child)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     room.finish()
+    _own_null()
     _name("job")
+
+
+def _own_null() -> None:
+    """Our stdin was opened on the host's mount of /dev/null, where its times could be changed; the room's is read-only."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0, inheritable=False)
+    os.close(null)
 
 
 def _map(uid: int, gid: int) -> None:

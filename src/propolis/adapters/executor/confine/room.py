@@ -68,7 +68,7 @@ def build(uid: int, gid: int) -> None:
 def finish() -> None:
     """As the first process of the new namespaces: a /proc of our own, and the root read-only from here on."""
     flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-    kernel.mount("proc", "/proc", "proc", flags, "hidepid=2")
+    kernel.mount("proc", "/proc", "proc", flags | kernel.MS_RDONLY, "hidepid=2")
     kernel.mount(
         "none", "/", None, kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kernel.MS_NOSUID | kernel.MS_NODEV
     )
@@ -102,3 +102,4 @@ def _devices(root: str) -> None:
     for name in _DEVICES:
         Path(f"{root}/dev/{name}").touch()
         kernel.mount(f"/dev/{name}", f"{root}/dev/{name}", None, kernel.MS_BIND)
+        kernel.make_read_only(f"{root}/dev/{name}", device=True)

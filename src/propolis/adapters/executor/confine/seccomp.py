@@ -2,8 +2,12 @@
 
 Stage 1 (`start`) carries interpreter, numpy and onnxruntime after they were imported; no exec, no fork, no sockets, no new
 kernel objects. Stage 2 (`lock`) is for fixed models once everything is in memory: no new descriptor, no executable memory.
-What changes a file's mode, times, owner, attributes, locks, or its length by path is absent: Landlock covers none of it (truncate
-only from ABI 3), and a guest without namespaces sees the host's files.
+What changes a file's mode, times, owner, attributes, or its length by path is absent: Landlock covers none of it (truncate only
+from ABI 3), and a guest without namespaces sees the host's files. With namespaces all but its scratch folders is mounted
+read-only, so mode, times and length are its own to change there (`scratch`). No guest holds a lock: the files of the runtime are
+the host's, and a lock on one would be felt outside. A guest is one process, alone in its scratch: with `scratch`, locks are
+granted without being taken, which is what the kernel would say to POSIX locks; of flock only that one process's own two
+descriptors no longer exclude each other.
 Facts: docs/security/attacks.md. aarch64 numbers follow the kernel's generic table and were not run by us.
 """
 
@@ -16,7 +20,12 @@ from propolis.adapters.executor.confine import kernel
 
 _LD_W_ABS, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL = 0x7FFF0000, 0x80000000
-_EPERM, _ENOSYS = 0x00050001, 0x00050026
+_EPERM, _ENOSYS, _ENOTSUP, _DONE = (
+    0x00050001,
+    0x00050026,
+    0x0005005F,
+    0x00050000,
+)  # errors given without a call; 0 = success
 _ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 # name: (x86_64, aarch64); None = the machine has no such call
@@ -48,6 +57,19 @@ _TABLE: dict[str, tuple[int | None, int | None]] = {
     "statx": (332, 291), "rseq": (334, 293), "clone3": (435, 435), "faccessat2": (439, 439),
 }  # fmt: skip
 
+_SCRATCH: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "utime": (132, None),
+    "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88), "truncate": (76, 45), "msync": (26, 227),
+}  # fmt: skip
+"""Only with namespaces. Owners, links and extended attributes stay absent: nothing ordinary needs them."""
+
+_ANSWERED: dict[str, tuple[int | None, int | None]] = {
+    "flock": (73, 32), "getxattr": (191, 8), "lgetxattr": (192, 9), "fgetxattr": (193, 10), "listxattr": (194, 11),
+    "llistxattr": (195, 12), "flistxattr": (196, 13),
+}  # fmt: skip
+"""Only with namespaces, and never made: who copies a file asks for its attributes, and goes on where there can be none."""
+
+_NUMBERS = {**_TABLE, **_SCRATCH, **_ANSWERED}
 _CHECKED = ("clone", "clone3", "ioctl", "fcntl", "prctl", "prlimit64", "seccomp", "tgkill")
 _LOCK = (
     "read", "write", "readv", "writev", "close", "fstat", "lseek", "mmap", "mprotect", "munmap", "brk", "mremap", "madvise",
@@ -59,6 +81,7 @@ _LOCK = (
 _IOCTLS = (0x5401, 0x5451, 0x5450, 0x541B, 0x5421)  # TCGETS FIOCLEX FIONCLEX FIONREAD FIONBIO
 _PRCTLS = (3, 15, 16, 21, 23, 38, 39, 0x53564D41)  # getters, names, no_new_privs, SET_VMA
 _FCNTLS = (0, 1, 2, 3, 1030)  # F_DUPFD F_GETFD F_SETFD F_GETFL F_DUPFD_CLOEXEC: no owners, signals, leases or locks
+_ASK_LOCKS, _TAKE_LOCKS = (5, 36), (6, 7, 37, 38)  # F_GETLK, F_SETLK, F_SETLKW, and the same for open file descriptions
 _F_SETFL, _O_ASYNC = 4, 0x2000
 _NEW_NAMESPACES = 0x7E020080
 _CLONE_THREAD = 0x10000
@@ -67,7 +90,7 @@ Instruction = tuple[int, int, int, int]
 
 
 def _number(name: str) -> int | None:
-    return _TABLE[name][0 if kernel.MACHINE == "x86_64" else 1]
+    return _NUMBERS[name][0 if kernel.MACHINE == "x86_64" else 1]
 
 
 def _low(argument: int) -> Instruction:
@@ -82,7 +105,7 @@ def _ret(value: int) -> Instruction:
     return (_RET, 0, 0, value)
 
 
-def _block(name: str, *, executable: bool) -> list[Instruction]:
+def _block(name: str, *, executable: bool, scratch: bool) -> list[Instruction]:
     """Return what follows once the number matched; ends in a return on every path."""
     match name:
         case "clone":
@@ -91,7 +114,12 @@ def _block(name: str, *, executable: bool) -> list[Instruction]:
             return [_ret(_ENOSYS)]  # glibc then uses clone, whose flags can be read
         case "fcntl":
             setfl = [(_JEQ, 0, 4, _F_SETFL), _low(2), (_JSET, 1, 0, _O_ASYNC), _ret(_ALLOW), _ret(_EPERM)]
-            return [_low(1), *setfl, *_one_of(1, _FCNTLS)]
+            taken = [step for word in _TAKE_LOCKS for step in ((_JEQ, 0, 1, word), _ret(_DONE))] if scratch else []
+            return [_low(1), *taken, *setfl, *_one_of(1, (*_FCNTLS, *(_ASK_LOCKS if scratch else ())))]
+        case "flock":
+            return [_ret(_DONE)]
+        case _ if name in _ANSWERED:
+            return [_ret(_ENOTSUP)]
         case "ioctl":
             return _one_of(1, _IOCTLS)
         case "prctl":
@@ -114,7 +142,7 @@ def _one_of(argument: int, values: tuple[int, ...]) -> list[Instruction]:
     return [_low(argument), *tests, _ret(_EPERM), _ret(_ALLOW)]
 
 
-def program(names: tuple[str, ...], *, executable: bool) -> list[Instruction]:
+def program(names: tuple[str, ...], *, executable: bool, scratch: bool = False) -> list[Instruction]:
     """Return the filter: wrong machine or 32-bit numbers die or fail, the named calls pass their checks, the rest fails."""
     code: list[Instruction] = [
         (_LD_W_ABS, 0, 0, 4),
@@ -126,14 +154,15 @@ def program(names: tuple[str, ...], *, executable: bool) -> list[Instruction]:
     for name in names:
         number = _number(name)
         if number is not None:
-            block = _block(name, executable=executable)
+            block = _block(name, executable=executable, scratch=scratch)
             code += [(_JEQ, 0, len(block), number), *block]
     return [*code, _ret(_EPERM)]
 
 
-def start_program() -> list[Instruction]:
-    """Return stage 1."""
-    return program(tuple(_TABLE), executable=True)
+def start_program(*, scratch: bool) -> list[Instruction]:
+    """Return stage 1. `scratch`: the guest has folders of its own, and what lies outside them is read-only."""
+    names = (*_TABLE, *_SCRATCH, *_ANSWERED) if scratch else tuple(_TABLE)
+    return program(names, executable=True, scratch=scratch)
 
 
 def lock_program() -> list[Instruction]:
@@ -141,9 +170,10 @@ def lock_program() -> list[Instruction]:
     return program(_LOCK, executable=False)
 
 
-def filter_hash() -> str:
+def filter_hash(*, scratch: bool) -> str:
     """Return the name of both filters as installed, without the process id in them; part of every receipt."""
-    text = repr((sorted(_TABLE.items()), _CHECKED, _LOCK, _IOCTLS, _PRCTLS, _FCNTLS, kernel.MACHINE))
+    more = (sorted(_SCRATCH.items()), sorted(_ANSWERED.items()), _ASK_LOCKS, _TAKE_LOCKS) if scratch else ()
+    text = repr((sorted(_TABLE.items()), more, _CHECKED, _LOCK, _IOCTLS, _PRCTLS, _FCNTLS, kernel.MACHINE))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
