@@ -9,7 +9,7 @@ from propolis.cli.fleet import JSON, connected
 from propolis.cli.rows import adversaries, grantees_table, jobs_table, verdicts_table
 from propolis.cli.running import record
 from propolis.cli.show import console, emit
-from propolis.messages.jobs import JobRow
+from propolis.messages.rows import JobRow
 from propolis.owner.live import ENDED
 from propolis.terms.text import clean
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from propolis.cli.show import console, table
-from propolis.messages.jobs import JobRow, NodeRow, Verdict
+from propolis.messages.rows import JobRow, NodeRow, Verdict
 from propolis.sdk.grantees import Grantee
 from propolis.terms.identity import short
 from propolis.terms.requirement import Adversary

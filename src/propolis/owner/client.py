@@ -17,8 +17,9 @@ from propolis.adapters.wire.choice import open_wires
 from propolis.adapters.world.system import SystemClock, SystemEntropy
 from propolis.crypto import sealing
 from propolis.messages import codec
-from propolis.messages.jobs import Progress, Refused, Rows
+from propolis.messages.jobs import Progress, Refused
 from propolis.messages.membership import Invited, Removed, Role
+from propolis.messages.rows import Rows
 from propolis.owner import inviting
 from propolis.owner.chest import Chest, Owned
 from propolis.owner.live import ENDED, Draft, Live

@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import msgspec
 
 from propolis.messages import codec
-from propolis.messages.jobs import Code, Id16, Progress, Reason, Refused, Rows, TaskResult, Ticket
+from propolis.messages.jobs import Code, Id16, Progress, Reason, Refused, TaskResult, Ticket
 from propolis.messages.membership import Role
+from propolis.messages.rows import Rows
 from propolis.messages.values import Outcome
 from propolis.owner.live import Draft
 from propolis.terms.credential import Credential, Key

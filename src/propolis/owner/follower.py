@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from propolis.messages.jobs import Rows
 from propolis.messages.membership import Role
+from propolis.messages.rows import Rows
 from propolis.owner import control
 from propolis.owner.live import Draft, Live
 from propolis.terms import errors

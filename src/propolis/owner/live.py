@@ -6,9 +6,10 @@ from typing import Protocol
 import msgspec
 
 from propolis.messages import values
-from propolis.messages.jobs import Progress, Refused, Rows, TaskResult
+from propolis.messages.jobs import Progress, Refused, TaskResult
 from propolis.messages.membership import Role
 from propolis.messages.program import Program
+from propolis.messages.rows import Rows
 from propolis.terms.credential import Credential
 from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import Granted, JobSpec, JobState, Kind

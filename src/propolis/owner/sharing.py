@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from propolis.messages.jobs import Rows
 from propolis.messages.membership import Role
+from propolis.messages.rows import Rows
 from propolis.owner import control
 from propolis.owner.client import Client
 from propolis.owner.follower import Follower

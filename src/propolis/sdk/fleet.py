@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from propolis.decisions import admission, privacy
 from propolis.messages import codec, values
-from propolis.messages.jobs import JobRow, NodeRow, Verdict
 from propolis.messages.membership import Role
 from propolis.messages.program import Program
+from propolis.messages.rows import JobRow, NodeRow, Verdict
 from propolis.owner import keeper
 from propolis.owner.client import Client
 from propolis.owner.live import Draft

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
-from propolis.messages.jobs import MAX_EVENTS, TaskResult
+from propolis.messages.jobs import TaskResult
+from propolis.messages.rows import MAX_EVENTS
 from propolis.protocols.jobs.bits import Bits
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.credential import Credential

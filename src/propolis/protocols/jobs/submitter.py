@@ -13,6 +13,7 @@ from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
 from propolis.messages.membership import ShowRemovals
+from propolis.messages.rows import Rows
 from propolis.ports.store import Put
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
@@ -265,9 +266,9 @@ class Submitter:
         if question is None:
             return
         try:
-            rows: say.Rows = codec.decode(body[0], say.Rows) if body else say.Rows()
+            rows: Rows = codec.decode(body[0], Rows) if body else Rows()
         except MalformedMessage as error:
-            self._out.append(Tell(ev.Answered(question.ticket, say.Rows(), 0, str(error))))
+            self._out.append(Tell(ev.Answered(question.ticket, Rows(), 0, str(error))))
             return
         self._out.append(Tell(ev.Answered(question.ticket, rows, message.total, message.reason)))
 
