@@ -10,7 +10,7 @@ import pytest
 from propolis.cli import output, rows
 from propolis.cli.jobs import recent
 from propolis.cli.show import folded
-from propolis.messages.jobs import JobRow, Verdict
+from propolis.messages.rows import JobRow, Verdict
 from propolis.runtime.ending import Exit
 from propolis.sdk.local import LocalFleet, NodeLimits
 from propolis.terms.errors import DataError
