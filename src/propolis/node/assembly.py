@@ -26,7 +26,7 @@ from propolis.ports.executor import Executor
 from propolis.ports.wire import Wire
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.machine import DialFailed, Event
+from propolis.protocols.machine import ChannelClosed, DialFailed, Event
 from propolis.protocols.membership.member import Barred, Inside
 from propolis.runtime import config
 from propolis.runtime.ending import turned_away
@@ -148,7 +148,7 @@ class Node:
         return peer == self.orchestrator.id or any(known == peer for known, _ in self._expected)
 
     def _seen(self, event: Event) -> None:
-        if isinstance(event, DialFailed) and not self.inside.is_set():
+        if isinstance(event, DialFailed | ChannelClosed) and event.reason and not self.inside.is_set():
             self._unreached(self.orchestrator, event.reason)
 
     def _told(self, note: Any) -> None:

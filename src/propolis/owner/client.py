@@ -25,7 +25,7 @@ from propolis.owner.chest import Chest, Owned
 from propolis.owner.live import ENDED, Draft, Live
 from propolis.parties.owner import InviteAsked, RemoveAsked, owner_party
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.machine import DialFailed, Event
+from propolis.protocols.machine import ChannelClosed, DialFailed, Event
 from propolis.protocols.membership.member import Barred, Inside
 from propolis.runtime import config
 from propolis.runtime.ending import turned_away
@@ -130,7 +130,7 @@ class Client:
 
     def _seen(self, event: Event) -> None:
         """What the post saw: for the person who waits, why nothing happens."""
-        if isinstance(event, DialFailed):
+        if isinstance(event, DialFailed | ChannelClosed) and event.reason:
             self._unreached = event.reason
 
     async def _nobody(self, peer: Any) -> bool:
