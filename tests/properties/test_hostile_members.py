@@ -26,7 +26,7 @@ from propolis.protocols.removals import REMOVALS
 from propolis.terms.capability import CapabilityReport, Isolation, Offer, Rung
 from propolis.terms.contact import Contact
 from propolis.terms.credential import Removal, Removals, SignedRemovals
-from propolis.terms.job import Receipt
+from propolis.terms.job import Granted, Receipt
 
 OPERATOR_SEED, SECRET = b"w" * 32, b"i" * 32
 OPERATOR = identity.public_of(OPERATOR_SEED)
@@ -240,7 +240,7 @@ def test_a_guest_id_handed_out_twice_gets_one_key():
     grant = asked(owner)
     (kept, _) = owner.handle(WorkDone(grant.ticket, b"sealed"), 1.0)
     assert isinstance(asked(owner), ev.SealGrant), "the same guest may be told again"
-    receipt = codec.decode(kept.writes[0].value, Receipt)
+    receipt = codec.decode(codec.decode(kept.writes[0].value, Granted).receipt, Receipt)
     for party in (owner, fresh_owner((receipt,))):
         denied = asked(party, key=b"K" * 32)
         assert "another guest has this id" in denied.message.reason

@@ -56,11 +56,13 @@ def owner_party(
     operator: NodeId,
     token: bytes = b"",
     removals: SignedRemovals | None = None,
+    epoch: float = 0.0,
     link: LinkConfig | None = None,
 ) -> OwnerParty:
     """Return an owner. `token` is the invitation's while it has not joined yet; `operator` invites this fleet's nodes.
 
-    `removals`: the newest list of whom it removed that was seen.
+    `removals`: the newest list of whom it removed that was seen; `epoch`: seconds since 1970 at instant 0.
     """
     member = Member(orchestrator, Role.OWNER, token, None)
-    return OwnerParty(entropy, member, Residents(Submitter(orchestrator, known, operator, removals)), link)
+    submitter = Submitter(orchestrator, known, operator, removals, epoch)
+    return OwnerParty(entropy, member, Residents(submitter), link)

@@ -17,16 +17,18 @@ import numpy.typing as npt
 
 from propolis.decisions import admission, privacy
 from propolis.messages import codec, values
-from propolis.messages.jobs import JobRow, NodeRow, Verdict
 from propolis.messages.membership import Role
 from propolis.messages.program import Program
+from propolis.messages.rows import JobRow, NodeRow, Verdict
 from propolis.owner import keeper
+from propolis.owner.client import Client
 from propolis.owner.live import Draft
 from propolis.owner.sharing import Sharing
 from propolis.runtime import config, invitation
 from propolis.runtime.enlisting import enlist, take_back
 from propolis.runtime.known import known_today
 from propolis.sdk import members, models, source, tables
+from propolis.sdk.grantees import Grantee, grantees
 from propolis.sdk.job import Job
 from propolis.sdk.options import InferOptions, MapOptions
 from propolis.terms.errors import (
@@ -50,11 +52,12 @@ SHORTEST_PREFIX = 4  # of a job's id: a slip of a finger must not end somebody's
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a job runs or waits: its line, each node's verdict, and its story."""
+    """Why a job runs or waits: its line, each node's verdict, its story; and who got its key, from our own records."""
 
     job: JobRow
     verdicts: tuple[Verdict, ...]
     events: tuple[str, ...]
+    granted: tuple[Grantee, ...] = ()
 
 
 class Fleet:
@@ -277,7 +280,15 @@ class Fleet:
         rows = self._call(self._session.ask("explain", bytes.fromhex(full)))
         if not rows.jobs:
             raise UnknownJob(f"the orchestrator does not know job {job}")
-        return Explanation(job=rows.jobs[0], verdicts=rows.verdicts, events=rows.events)
+        return Explanation(job=rows.jobs[0], verdicts=rows.verdicts, events=rows.events, granted=self.granted(full))
+
+    def granted(self, job: str) -> tuple[Grantee, ...]:
+        """Return every guest that got a job's key: where, by whose invitation, what it claimed. None of it is the fleet's word.
+
+        Raises UnknownJob.
+        """
+        kept = self._call(self._session.granted(JobId(bytes.fromhex(self.job(job).id))))
+        return grantees(kept, Client.operator_of(self._home / "owner"))
 
     def stop(self, job: str) -> None:
         """End a job; finished results stay."""
