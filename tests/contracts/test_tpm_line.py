@@ -68,12 +68,12 @@ def test_an_emulator_that_dies_in_between_is_a_typed_error(emulator):
     line = emulator.line()
     assert line.emulated
     emulator.kill()
-    with pytest.raises(TpmError, match="gone|hung up"):
+    with pytest.raises(TpmError, match=r"gone|hung up"):
         line.transact(suite.RANDOM)
 
 
 def test_what_is_not_there_is_said(tmp_path):
-    with pytest.raises(TpmMissing, match="no TPM 2.0"):
+    with pytest.raises(TpmMissing, match=r"no TPM 2\.0"):
         DeviceLine(tmp_path / "tpmrm0")
     with pytest.raises(TpmMissing, match="no emulated TPM"):
         SocketLine(tmp_path / "s")
@@ -81,7 +81,9 @@ def test_what_is_not_there_is_said(tmp_path):
         TbsLine()
 
 
-@pytest.mark.parametrize(("status", "kind"), [(0x8028400F, TpmMissing), (-2144845809, TpmMissing), (0x80280400, TpmError)])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(0x8028400F, TpmMissing), (-2144845809, TpmMissing), (0x80280400, TpmError)]
+)
 def test_windows_says_why(status, kind):
     tbs = Tbs(None)
     tbs.status = status
