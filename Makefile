@@ -41,7 +41,7 @@ floors: $(BIN)/.test ## import contracts
 unit: $(BIN)/.test   ## the test suite
 	$(BIN)/python -m pytest
 
-FUZZ_EXAMPLES ?= 20000
+FUZZ_EXAMPLES ?= 3000
 fuzz: $(BIN)/.test   ## arbitrary bytes at every decoder, for longer than the suite does
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/properties/test_fuzz.py
 

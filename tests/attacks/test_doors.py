@@ -142,8 +142,7 @@ def test_four_hundred_unfinished_websockets_keep_no_member_out(local, tmp_path, 
 
 
 async def websocket(gate):
-    more = {} if gate is None else {"gate": gate}
-    wire = await WebSocketWire.open(secrets.token_bytes(32), listen="127.0.0.1:0", **more)
+    wire = await WebSocketWire.open(secrets.token_bytes(32), listen="127.0.0.1:0", gate=gate)
     return wire, Contact(peer=wire.identity, addresses=wire.addresses)
 
 
@@ -162,7 +161,7 @@ async def dials(wire, contact):
 
 @pytest.mark.timeout(120)
 async def test_a_gate_full_of_silence_lets_the_next_one_in():
-    there, contact = await websocket(None)
+    there, contact = await websocket(gates.Gate(room=256))
     here = await WebSocketWire.open(secrets.token_bytes(32))
     async with Crowd(contact.addresses[0], WHOLE, pause=3600).standing() as crowd:
         while crowd.came < CROWD:
@@ -174,12 +173,12 @@ async def test_a_gate_full_of_silence_lets_the_next_one_in():
 
 @pytest.mark.timeout(120)
 async def test_one_source_holds_no_more_than_its_share_of_the_gate():
-    gate = gates.Gate()
+    gate = gates.Gate(per_source=64)
     there, contact = await websocket(gate)
     here = await WebSocketWire.open(secrets.token_bytes(32))
     async with Crowd(contact.addresses[0], WHOLE, size=200, sources=lambda _: "127.9.9.9").standing() as crowd:
         while crowd.came < 200:
-            assert len(gate) <= gates.MAX_PER_SOURCE + 1
+            assert len(gate) <= 64 + 1
             await asyncio.sleep(0.01)
         await dials(here, contact)
     await here.close()

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from propolis.owner import keeper
 from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
@@ -20,7 +19,6 @@ from propolis.sdk.local import LocalFleet, NodeLimits
 def home(tmp_path_factory):
     with LocalFleet(tmp_path_factory.mktemp("fleet"), [NodeLimits(name="n0")]) as fleet:
         yield fleet.home
-        keeper.end(fleet.home / "owner")
 
 
 def interrupted(*words, home, cwd, when):

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from propolis.cli.main import cli
-from propolis.owner import keeper
 from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
@@ -28,7 +27,6 @@ def propolis(*words, home, cwd):
 def home(tmp_path_factory):
     with LocalFleet(tmp_path_factory.mktemp("fleet"), [NodeLimits(name="n0")]) as fleet:
         yield fleet.home
-        keeper.end(fleet.home / "owner")
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from propolis.terms.job import BlobRef, Receipt
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 fuzz = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-pytestmark = pytest.mark.timeout(max(120, EXAMPLES // 20))
+pytestmark = pytest.mark.timeout(max(120, EXAMPLES))
 
 RECORDS = (
     env.Envelope, blobs.Manifest, blobs.Wanted, invitation.Invitation, Receipt, Credential, frames.Batch, frames.Born,

@@ -73,5 +73,5 @@ def _differs(want: Any, have: int) -> bool:
     return isinstance(want, int) and 0 < want != have
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(name[:100] for name in names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
+def _listed(names: list[Any]) -> str:
+    return ", ".join(str(name)[:100] for name in names[:SHOWN]) + (" ..." if len(names) > SHOWN else "")

@@ -25,14 +25,12 @@ from propolis.owner.chest import Chest, Owned
 from propolis.owner.live import ENDED, Draft, Live
 from propolis.parties.owner import InviteAsked, RemoveAsked, owner_party
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.machine import Dial, DialFailed, Event, HangUp, Transmit
+from propolis.protocols.machine import ChannelClosed, DialFailed, Event
 from propolis.protocols.membership.member import Barred, Inside
 from propolis.runtime import config
-from propolis.runtime.blob_service import BlobService
-from propolis.runtime.driver import Driver
 from propolis.runtime.ending import turned_away
+from propolis.runtime.household import Household
 from propolis.runtime.known import known_today
-from propolis.runtime.post import Post
 from propolis.terms.credential import Credential
 from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError, TooLarge, UnknownJob
 from propolis.terms.identity import JobId, NodeId
@@ -66,8 +64,7 @@ class Client:
         self._unreached = ""  # why the last dial failed
         self._tickets = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._driver: Driver | None = None
-        self._post: Post | None = None
+        self._household: Household | None = None
         self._store: SqliteStore | None = None
 
     @staticmethod
@@ -102,17 +99,13 @@ class Client:
             removals=self._chest.removals(),
             epoch=time.time() - clock.now(),
         )
-        driver = self._driver = Driver(party, clock=clock, store=store, tell=self._told, failed=self._fail)
-        post = self._post = Post(wires, store, self._happened)
-        service = BlobService(self._blobs, post.reach, lambda peer, blob: peer == orchestrator.id)
-        post.serve_blobs(service.serve)
-        for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
-            driver.on(kind, do)
-        driver.on(ev.SealGrant, self._seal_grant)
-        driver.on(ev.OpenResults, self._open_results)
-        driver.after_round(post.flush)
-        post.start()
-        driver.start()
+        household = self._household = Household(
+            party, wires, store, clock, tell=self._told, failed=self._fail, seen=self._seen
+        )
+        household.serve(self._blobs, lambda peer, blob: peer == orchestrator.id)
+        household.driver.on(ev.SealGrant, self._seal_grant)
+        household.driver.on(ev.OpenResults, self._open_results)
+        household.start()
         try:
             async with asyncio.timeout(seconds):
                 await self._inside.wait()
@@ -130,18 +123,15 @@ class Client:
 
     async def close(self) -> None:
         """Disconnect; jobs go on as far as they can without us. Idempotent."""
-        if self._driver is not None:
-            await self._driver.stop()
-        if self._post is not None:
-            await self._post.stop()
+        if self._household is not None:
+            await self._household.stop()
         if self._store is not None:
             self._store.close()
 
-    def _happened(self, event: Event) -> None:
-        """What the post saw, for the driver; and for the person who waits, why nothing happens."""
-        if isinstance(event, DialFailed):
+    def _seen(self, event: Event) -> None:
+        """What the post saw: for the person who waits, why nothing happens."""
+        if isinstance(event, DialFailed | ChannelClosed) and event.reason:
             self._unreached = event.reason
-        self._tell(event)
 
     async def _nobody(self, peer: Any) -> bool:
         return False  # nobody dials an owner
@@ -250,9 +240,9 @@ class Client:
     def _tell(self, event: Event) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._driver is None:
+        if self._household is None:
             raise PeerUnreachable("the session is closed")
-        self._driver.post(event)
+        self._household.driver.post(event)
 
     async def _answer(self, question: Callable[[int], Any]) -> Any:
         ticket = next(self._tickets)

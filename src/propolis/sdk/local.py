@@ -19,6 +19,7 @@ from typing import IO, Any
 import msgspec
 
 from propolis.node.system import supported
+from propolis.owner import keeper
 from propolis.runtime import config
 from propolis.sdk.fleet import Fleet
 from propolis.terms.errors import ConfigError
@@ -180,7 +181,8 @@ class LocalFleet:
             process.wait()
 
     def stop(self) -> None:
-        """End every process, politely first."""
+        """End every process, politely first, and the keeper of our owner's jobs with them."""
+        keeper.end(self.home / "owner")
         processes = [*self.nodes.values(), *([self.orchestrator] if self.orchestrator else [])]
         for process in processes:
             process.terminate()

@@ -14,4 +14,4 @@ _ASKED = (
 )  # fmt: skip
 
 THREADS = {name: str(CORES_PER_SLOT) for name in _ASKED}
-"""OpenMP, linear algebra, numexpr, numba, joblib, rayon, polars, TensorFlow; torch and Arrow ask OpenMP's."""
+"""OpenMP, linear algebra libraries, numexpr, numba, joblib, Rust's rayon, polars, TensorFlow; torch and Arrow ask OpenMP's."""
