@@ -10,8 +10,8 @@ import msgspec
 
 from propolis.messages import codec
 from propolis.messages.membership import Join, Rejoin, Role, TurnedAway, Welcome
+from propolis.ports.entropy import Entropy
 from propolis.ports.store import Drop, Put, Rows, Write
-from propolis.ports.world import Entropy
 from propolis.protocols import removals
 from propolis.terms.address import dialable
 from propolis.terms.capability import CapabilityReport
