@@ -27,6 +27,7 @@ from propolis.terms.errors import PeerUnreachable, PropolisError
 
 CROWD = 400
 PATIENCE = 60.0
+FEW = 3  # dials: whoever is refused for the three seconds that silence lasts dials some thirty times
 HALF = b"GET / HTTP/1.1\r\nHost: propolis\r\nUpgrade: websocket\r\nConnection: Upgr"
 WHOLE = (
     b"GET / HTTP/1.1\r\nHost: propolis\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -166,7 +167,7 @@ async def test_a_gate_full_of_silence_lets_the_next_one_in():
     async with Crowd(contact.addresses[0], WHOLE, pause=3600).standing() as crowd:
         while crowd.came < CROWD:
             await asyncio.sleep(0.01)
-        assert await dials(here, contact) == 1
+        assert await dials(here, contact) <= FEW
     await here.close()
     await there.close()
 
@@ -191,9 +192,9 @@ async def test_who_says_nothing_is_gone_in_the_time_of_a_hello():
     there, contact = await websocket(gate)
     host, _, port = contact.addresses[0].removeprefix("ws://").rpartition(":")
     for words in WORDS.values():
+        started = time.monotonic()
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(words)
-        started = time.monotonic()
         with contextlib.suppress(ConnectionResetError):
             while await reader.read(4096):
                 pass
@@ -246,7 +247,7 @@ async def test_three_hundred_unfinished_dials_over_quic_keep_nobody_out():
         while not there._gate:
             await asyncio.sleep(0.01)
         assert len(there._gate) <= RETRY_FROM, "whoever does not answer a Retry holds nothing"
-        assert await dials(here, Contact(peer=there.identity, addresses=(address,))) == 1
+        assert await dials(here, Contact(peer=there.identity, addresses=(address,))) <= FEW
     await here.close()
     await there.close()
 

@@ -285,9 +285,7 @@ def test_a_removed_machine_gets_no_key_and_its_results_are_rejected(removal):
     items = (say.TaskResult(index=1, attempt=1, guest=GUEST, node=NODE),)
     (action,) = owner.handle(session.Said(HUB, say.Results(job=JOB, items=items), (b"sealed",)), 1.0)
     assert isinstance(action.message, say.Rejected)
-    again = Submitter(
-        Contact(peer=HUB, addresses=()), KNOWN, OPERATOR, removals=codec.decode(kept.value, SignedRemovals)
-    )
+    again = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR, kept=codec.decode(kept.value, SignedRemovals))
     again.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
     assert isinstance(asked(again), Mail), "it is not forgotten over a restart, whatever the orchestrator shows then"
 

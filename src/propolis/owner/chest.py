@@ -12,9 +12,9 @@ from propolis.crypto import granting, sealing
 from propolis.messages import codec, values
 from propolis.messages.jobs import TaskResult
 from propolis.ports.store import DropPrefix, Put, Store
+from propolis.protocols import removals
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
-from propolis.protocols.jobs.submitter import LIST, REMOVALS
 from propolis.terms.credential import SignedRemovals
 from propolis.terms.errors import MalformedMessage, SealBroken
 from propolis.terms.identity import GuestId, JobId
@@ -120,7 +120,7 @@ class Chest:
 
     def removals(self) -> SignedRemovals | None:
         """Return the newest list of removals that was seen."""
-        row = self._store.get(REMOVALS, LIST)
+        row = self._store.get(removals.TABLE, removals.ROW)
         return codec.decode(row, SignedRemovals) if row is not None else None
 
     def forget_inputs(self, job: JobId) -> None:

@@ -1,14 +1,34 @@
-"""One job of an owner's: which of its sealed inputs are on the way or stored, and which of its results are here."""
+"""One job of an owner's: inputs on the way or stored, results that are here, and what is asked of its keys."""
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
+from propolis.messages.envelope import Segment
+from propolis.messages.jobs import TaskResult
 from propolis.protocols.jobs.bits import Bits
-from propolis.terms.identity import GuestId
-from propolis.terms.job import JobSpec, Receipt
+from propolis.terms.identity import GuestId, JobId
+from propolis.terms.job import Granted, JobSpec, Receipt
 
 UPLOAD_BYTES = 8 * 1024 * 1024
 BATCH_BYTES = 4 * 1024 * 1024
 BATCH_TASKS = 512
+
+
+class Sealing(msgspec.Struct, frozen=True):
+    """A key is being sealed to a guest; what is kept of it then."""
+
+    job: JobId
+    guest: GuestId
+    granted: Granted
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """Results are being opened."""
+
+    job: JobId
+    items: tuple[TaskResult, ...]
+    sealed: tuple[Segment, ...]
 
 
 class Sending:
