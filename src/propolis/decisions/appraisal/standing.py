@@ -1,0 +1,42 @@
+"""From Intel's TCB status to claims and vector, the same for SGX and TDX (evidence.md, L8)."""
+
+from propolis.decisions.appraisal import levels
+from propolis.decisions.appraisal.result import (
+    APPROVED,
+    APPROVED_BOOT,
+    GENUINE,
+    RECOGNISED,
+    UNRECOGNISED_EXECUTABLES,
+    UNSAFE_CONFIGURATION,
+    UNSAFE_HARDWARE,
+    Appraised,
+    Reference,
+    Vector,
+    Verified,
+    appraised,
+)
+from propolis.terms.requirement import Claim
+
+_NEEDS_CONFIGURATION = (
+    levels.CONFIGURATION,
+    levels.BOTH,
+    levels.OLD_AND_CONFIGURATION,
+    levels.RELAUNCH_AND_CONFIGURATION,
+)
+
+
+def concluded(verified: Verified, reference: Reference, more: dict[Claim, bool]) -> Appraised:
+    """Conclude claims and vector. Only UpToDate is current: hardening and configuration are not seen from outside."""
+    status = verified.facts["tcb-status"]
+    current = status == levels.UP_TO_DATE and bool(verified.facts["revocation-checked"])
+    known = str(verified.facts["measurement"]) in reference.images
+    claims = {"debug-off": True, "tcb-current": current, "known-image": known, **more}
+    unknown = status == "unknown"
+    vector = Vector(
+        instance_identity=RECOGNISED,
+        configuration=UNSAFE_CONFIGURATION if status in _NEEDS_CONFIGURATION else APPROVED,
+        executables=APPROVED_BOOT if known else UNRECOGNISED_EXECUTABLES,
+        hardware=0 if unknown else GENUINE if current else UNSAFE_HARDWARE,
+        runtime_opaque=APPROVED if current else 0,
+    )
+    return appraised(verified, claims, vector)
