@@ -49,15 +49,15 @@ def parse(value: cbor.Value) -> Signed:
         raise Rejected("cose_shape", "a header both protected and not")
     if ALG not in headers:
         raise Rejected("cose_alg", "the algorithm is not in the protected header")
-    return Signed(
-        protected=protected, headers=headers, unprotected=unprotected, payload=payload, signature=signature
-    )
+    return Signed(protected=protected, headers=headers, unprotected=unprotected, payload=payload, signature=signature)
 
 
 def check(signed: Signed, key: keys.PublicKey) -> None:
     """Check the signature. Raises Rejected: cose_alg, sig_key_mismatch, signature."""
     alg = signed.headers[ALG]
-    data = b"\x84" + cbor.text_of("Signature1") + cbor.bytes_of(signed.protected) + b"\x40" + cbor.bytes_of(signed.payload)
+    data = (
+        b"\x84" + cbor.text_of("Signature1") + cbor.bytes_of(signed.protected) + b"\x40" + cbor.bytes_of(signed.payload)
+    )
     if isinstance(alg, int) and alg in _ECDSA:
         bits, curve = _ECDSA[alg]
         if not (isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == curve):

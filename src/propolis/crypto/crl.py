@@ -1,6 +1,7 @@
 """Certificate revocation lists (RFC 5280, section 5; evidence.md, R1-R5): complete lists of one issuer, in time and signed."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import msgspec
 
@@ -92,22 +93,27 @@ def check(found: RevocationList, issuer: Certificate, now: Seconds) -> None:
         raise Rejected("crl_expired", "a revocation list that holds no more")
 
 
-def revoked(path: tuple[Certificate, ...], lists: Iterable[RevocationList], now: Seconds) -> frozenset[bytes]:
+def revoked(
+    path: tuple[Certificate, ...],
+    lists: Iterable[RevocationList],
+    now: Seconds,
+    kept: tuple[RevocationList, ...] = (),
+) -> frozenset[bytes]:
     """Look every certificate of a path up in its issuer's lists; return the names of the issuers whose lists were looked at.
 
-    Raises Rejected: revoked; crl_issuer when there are lists and none is of this path; for an issuer none of whose lists
-    counts, what `check` raises.
+    `lists` were brought for this path, `kept` lie with the roots of many. Raises Rejected: revoked; crl_issuer when there
+    are lists and none is of this path; for an issuer none of whose lists counts, what `check` raises.
     """
     looked: set[bytes] = set()
-    kept = tuple(lists)
-    for below, issuer in zip(path, path[1:], strict=False):
-        theirs = [found for found in kept if found.issuer == issuer.subject]
+    brought = tuple(lists)
+    for below, issuer in pairwise(path):
+        theirs = [found for found in (*brought, *kept) if found.issuer == issuer.subject]
         good = _that_count(theirs, issuer, now)
         if theirs:
             looked.add(issuer.subject)
         if any(below.serial in found.serials for found in good):
             raise Rejected("revoked", "a certificate that its issuer revoked")
-    if kept and not looked:
+    if brought and not any(found.issuer in looked for found in brought):
         raise Rejected("crl_issuer", "revocation lists, and none of an issuer in this path")
     return frozenset(looked)
 
@@ -129,5 +135,7 @@ def _that_count(theirs: list[RevocationList], issuer: Certificate, now: Seconds)
 def until(path: tuple[Certificate, ...], lists: Iterable[RevocationList], now: Seconds) -> int:
     """Return the second at which the first certificate, or the first list that holds now, of a path ends."""
     names = {each.subject for each in path}
-    ends = [each.not_after for each in path] + [each.until for each in lists if each.issuer in names and each.until >= now]
+    ends = [each.not_after for each in path] + [
+        each.until for each in lists if each.issuer in names and each.until >= now
+    ]
     return min(ends)

@@ -28,7 +28,8 @@ P256, P384, P521 = ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()
 _EC = "1.2.840.10045.2.1"
 _ED25519 = "1.3.101.112"
 _RSA = ("1.2.840.113549.1.1.1", "1.2.840.113549.1.1.7", "1.2.840.113549.1.1.10")  # plain, OAEP and PSS keys
-_HASHES: dict[str, type[hashes.SHA256] | type[hashes.SHA384] | type[hashes.SHA512]] = {
+_Sha2 = type[hashes.SHA256] | type[hashes.SHA384] | type[hashes.SHA512]
+_HASHES: dict[str, _Sha2] = {
     "2.16.840.1.101.3.4.2.1": hashes.SHA256,
     "2.16.840.1.101.3.4.2.2": hashes.SHA384,
     "2.16.840.1.101.3.4.2.3": hashes.SHA512,
@@ -122,7 +123,7 @@ def check(key: PublicKey, algorithm: bytes, data: bytes, signature: bytes) -> No
         raise Rejected("signature", "the signature does not verify") from error
 
 
-def _need(fits: bool) -> None:  # noqa: FBT001
+def _need(fits: bool) -> None:
     if not fits:
         raise Rejected("sig_key_mismatch", "the signature is not of this kind of key")
 
@@ -131,7 +132,9 @@ def _pss(parts: list[der.Element]) -> tuple[hashes.HashAlgorithm, int]:
     """Return hash and salt length of RSASSA-PSS-params (RFC 4055, 3.1); the defaults are SHA-1, so all must be stated."""
     if len(parts) != 2:
         raise Rejected("sig_algo", "RSASSA-PSS without parameters")
-    stated = {element.tag: der.one(element.body, element.body[0] if element.body else 0) for element in der.children(parts[1])}
+    stated = {
+        element.tag: der.one(element.body, element.body[0] if element.body else 0) for element in der.children(parts[1])
+    }
     if not {0xA0, 0xA1, 0xA2} <= set(stated) <= {0xA0, 0xA1, 0xA2, 0xA3}:
         raise Rejected("sig_algo", "RSASSA-PSS with parameters left to SHA-1")
     kind = _hash(stated[0xA0])
@@ -158,7 +161,8 @@ def check_raw(key: PublicKey, hash_bits: int, data: bytes, r: int, s: int) -> No
         raise Rejected("sig_key_mismatch", "an ECDSA signature needs an EC key")
     if not (r and s):
         raise Rejected("signature", "a signature of zero")
-    kind = {256: hashes.SHA256, 384: hashes.SHA384, 512: hashes.SHA512}[hash_bits]
+    kinds: dict[int, _Sha2] = {256: hashes.SHA256, 384: hashes.SHA384, 512: hashes.SHA512}
+    kind = kinds[hash_bits]
     try:
         key.verify(encode_dss_signature(r, s), data, ec.ECDSA(kind()))
     except (InvalidSignature, ValueError) as error:

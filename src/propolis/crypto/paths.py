@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from propolis.crypto import keys
+from propolis.crypto.crl import RevocationList
 from propolis.crypto.x509 import Certificate
 from propolis.terms.calendar import Seconds
 from propolis.terms.errors import Rejected
@@ -21,12 +22,14 @@ _RANK = ("root_untrusted", "chain", "crl_", "weak_key", "cert_not_yet", "cert_ex
 class Roots(msgspec.Struct, frozen=True, kw_only=True):
     """What is trusted: pins of root keys, root certificates that may be missing from evidence, and bare public keys.
 
-    `keys` are SubjectPublicKeyInfo, for technologies without certificates (PSA, CCA, Parsec).
+    `keys` are SubjectPublicKeyInfo, for technologies without certificates (PSA, CCA, Parsec). `lists` are revocation lists
+    that lie with the roots; trusted by signature as any.
     """
 
     pins: frozenset[str] = frozenset()
     certificates: tuple[Certificate, ...] = ()
     keys: tuple[bytes, ...] = ()
+    lists: tuple[RevocationList, ...] = ()
 
 
 def in_time(certificate: Certificate, now: Seconds) -> None:
@@ -99,7 +102,9 @@ class _Search:
         try:
             keys.check(issuer.key, path[-1].algorithm, path[-1].tbs, path[-1].signature)
         except Rejected as error:
-            raise Rejected("chain" if error.reason == "signature" else error.reason, "not signed by its issuer") from error
+            raise Rejected(
+                "chain" if error.reason == "signature" else error.reason, "not signed by its issuer"
+            ) from error
 
     def _note(self, error: Rejected) -> None:
         if _rank(error) >= _rank(self.why):

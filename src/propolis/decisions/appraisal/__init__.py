@@ -1,1 +1,1 @@
-"""Verification and appraisal of evidence: a file per technology. `registry` lists them; docs/specs/evidence.md numbers the steps."""
+"""Verification and appraisal of evidence, a file per technology; `registry` lists them (docs/specs/evidence.md)."""

@@ -19,7 +19,9 @@ from propolis.terms.errors import Rejected
 
 MAX_DOCUMENT = 1 << 20  # bytes
 MAX_LEVELS = 256
-MAX_AHEAD = 86400  # seconds: what was issued within a day after `now` is taken, as whoever verifies may state a day only
+MAX_AHEAD = (
+    86400  # seconds: what was issued within a day after `now` is taken, as whoever verifies may state a day only
+)
 _SIGNING = b"Intel SGX TCB Signing"
 T = TypeVar("T")
 
@@ -213,9 +215,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     until: int
 
 
-def verified(
-    found: Collateral, *, tee: str, fmspc: bytes, pce: bytes, roots: Roots, now: Seconds
-) -> Judged:
+def verified(found: Collateral, *, tee: str, fmspc: bytes, pce: bytes, roots: Roots, now: Seconds) -> Judged:
     """Verify signatures and times, choose what is for this platform (T1-T4).
 
     `tee`: "SGX" or "TDX". Raises Rejected: tcb_signature, tcb_fmspc, tcb_expired, qe_identity, collateral_missing, and
@@ -235,7 +235,10 @@ def verified(
     if not wanted:
         raise Rejected("qe_identity", f"no identity of the quoting enclave for {tee}")
     info, identity = max(ours, key=lambda each: each.evaluation), wanted[0]
-    ends = [_in_time("tcb_expired", info.since, info.until, now), _in_time("qe_expired", identity.since, identity.until, now)]
+    ends = [
+        _in_time("tcb_expired", info.since, info.until, now),
+        _in_time("qe_expired", identity.since, identity.until, now),
+    ]
     if max(len(info.levels), len(identity.levels), len(info.modules)) > MAX_LEVELS:
         raise Rejected("oversize", "more TCB levels than anybody needs")
     return Judged(tcb=info, qe=identity, until=min(*ends, tcb_end, qe_end))
@@ -256,19 +259,15 @@ def _first(
             if not texts:
                 raise Rejected(reason, "collateral whose signature does not verify")
             path = paths.build(signer, found.certificates, roots, now)
-            crl.revoked(path, _relevant(path, found.lists), now)
+            crl.revoked(path, (), now, (*found.lists, *roots.lists))
         except Rejected as error:
             why = error
             continue
         good.update(dict.fromkeys(texts))
-        ends.append(crl.until(path, found.lists, now))
+        ends.append(crl.until(path, (*found.lists, *roots.lists), now))
     if not good:
         raise why
     return list(good), min(ends)
-
-
-def _relevant(path: tuple[Certificate, ...], lists: tuple[RevocationList, ...]) -> list[RevocationList]:
-    return [each for each in lists if each.issuer in {above.subject for above in path[1:]}]
 
 
 def _holds(signer: Certificate, signed: Signed) -> bool:

@@ -65,12 +65,15 @@ def prove(evidence: bytes, endorsements: Endorsements, roots: Roots, now: Second
     path = _path(quote, found, roots, now)  # Q7
     leaf = path[0]
     whole = bool(found.tcb_infos or found.qe_identities)
-    looked = crl.revoked(path, found.lists, now)  # Q8
+    looked = crl.revoked(path, found.lists, now, roots.lists)  # Q8
     if whole and not {above.subject for above in path[1:]} <= looked:
-        raise Rejected("crl_issuer" if found.lists else "crl_missing", "a revocation list of an issuer of the platform's key is missing")
+        raise Rejected(
+            "crl_issuer" if found.lists else "crl_missing",
+            "a revocation list of an issuer of the platform's key is missing",
+        )
     _signatures(quote, leaf)
     platform = pck.read(leaf)
-    until = crl.until(path, found.lists, now)
+    until = crl.until(path, (*found.lists, *roots.lists), now)
     qe = dcap_quote.sgx_body(quote.qe_report)
     if not whole:
         _known_qe(qe, tee)
@@ -86,9 +89,7 @@ def prove(evidence: bytes, endorsements: Endorsements, roots: Roots, now: Second
         )
         standing = levels.standing(judged, platform, qe, quote)
         until = min(until, judged.until)
-    return Proof(
-        quote=quote, platform=platform, standing=standing, until=until, revocation_checked=bool(looked)
-    )
+    return Proof(quote=quote, platform=platform, standing=standing, until=until, revocation_checked=bool(looked))
 
 
 def _path(quote: Quote, found: Collateral, roots: Roots, now: Seconds) -> tuple[Certificate, ...]:

@@ -8,11 +8,10 @@ from typing import Protocol
 
 import msgspec
 
-from propolis.crypto import crl, x509
 from propolis.crypto.crl import RevocationList
 from propolis.crypto.paths import Roots
 from propolis.crypto.x509 import Certificate
-from propolis.terms.calendar import Seconds, day
+from propolis.terms.calendar import DAY, Seconds, day
 from propolis.terms.errors import Rejected
 from propolis.terms.evidence import Attested
 from propolis.terms.requirement import Claim
@@ -21,7 +20,7 @@ Fact = str | int | bool | tuple[str, ...] | None
 Facts = dict[str, Fact]
 
 MAX_NONCE = 64  # bytes; the largest field any technology has
-MAX_ENDORSEMENTS = 64  # certificates, and lists
+MAX_ENDORSEMENTS = 1024  # certificates, and lists, and documents: a folder for all vendors has about a hundred
 NONE, WARNING, CONTRAINDICATED = 0, 32, 96
 RECOGNISED, GENUINE, APPROVED, APPROVED_BOOT = 2, 2, 2, 3
 UNSAFE_CONFIGURATION, UNRECOGNISED_EXECUTABLES, UNSAFE_HARDWARE = 32, 33, 32
@@ -148,11 +147,6 @@ def exactly(nonce: bytes | None, found: bytes | None) -> bool:
     return True
 
 
-def lists_of(blobs: tuple[bytes, ...]) -> tuple[RevocationList, ...]:
-    """Read revocation lists. Raises Rejected."""
-    return tuple(crl.parse(each) for each in blobs)
-
-
-def certificates_of(blobs: tuple[bytes, ...]) -> tuple[Certificate, ...]:
-    """Read certificates, DER or PEM. Raises Rejected."""
-    return tuple(found for each in blobs for found in x509.read_all(each))
+def expires(now: Seconds, *ends: Seconds) -> Seconds:
+    """Return until when a result holds: a day at most, and no longer than anything it rests on."""
+    return min((now + DAY, *ends))

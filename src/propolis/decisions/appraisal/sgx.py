@@ -9,6 +9,7 @@ from propolis.decisions.appraisal.result import (
     Reference,
     Verified,
     bound,
+    expires,
 )
 from propolis.terms.calendar import Seconds
 from propolis.terms.errors import Rejected
@@ -18,9 +19,7 @@ _INIT, _DEBUG = 1, 1 << 1
 _PROVISION, _LAUNCH = 1 << 4, 1 << 5
 
 
-def verify(
-    evidence: bytes, endorsements: Endorsements, nonce: bytes | None, roots: Roots, now: Seconds
-) -> Verified:
+def verify(evidence: bytes, endorsements: Endorsements, nonce: bytes | None, roots: Roots, now: Seconds) -> Verified:
     """Verify an SGX quote. Raises Rejected."""
     proof = dcap.prove(evidence, endorsements, roots, now, tee=dcap_quote.SGX)
     body = dcap_quote.sgx_body(proof.quote.body)
@@ -43,7 +42,7 @@ def verify(
             "report-data": body.report_data.hex(),
         },
         fresh=fresh,
-        until=proof.until,
+        until=expires(now, proof.until),
     )
 
 

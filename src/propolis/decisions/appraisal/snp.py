@@ -24,6 +24,7 @@ from propolis.decisions.appraisal.result import (
     Verified,
     appraised,
     bound,
+    expires,
 )
 from propolis.decisions.appraisal.snp_report import Report, Tcb
 from propolis.terms.calendar import Seconds
@@ -43,9 +44,7 @@ _SMT, _MIGRATE, _DEBUG, _SINGLE = 16, 18, 19, 20
 _TSME, _HIDING, _ALIAS = 1, 4, 5
 
 
-def verify(
-    evidence: bytes, endorsements: Endorsements, nonce: bytes | None, roots: Roots, now: Seconds
-) -> Verified:
+def verify(evidence: bytes, endorsements: Endorsements, nonce: bytes | None, roots: Roots, now: Seconds) -> Verified:
     """Verify a report of 1184 bytes; the VCEK or VLEK is among the endorsements. Raises Rejected."""
     report = snp_report.parse(evidence)
     path, facts = verify_signed(report, endorsements, roots, now)
@@ -55,7 +54,7 @@ def verify(
         identity=_identity(path[0]),
         facts=facts,
         fresh=fresh,
-        until=crl.until(path, endorsements.lists, now),
+        until=expires(now, crl.until(path, (*endorsements.lists, *roots.lists), now)),
     )
 
 
@@ -65,7 +64,7 @@ def verify_signed(
     """Verify all but freshness; return the path and the facts. Raises Rejected."""
     leaf = _leaf(report, endorsements)
     path = paths.build(leaf, endorsements.certificates, roots, now)  # S6
-    looked = crl.revoked(path, endorsements.lists, now)  # S7
+    looked = crl.revoked(path, endorsements.lists, now, roots.lists)  # S7
     keys.check_raw(leaf.key, 384, report.raw[: snp_report.SIGNED], report.r, report.s)  # S8
     product = _bind_product(report, leaf)  # S9
     reported, current, committed, launch = (
@@ -186,7 +185,9 @@ def appraise(verified: Verified, reference: Reference = NO_REFERENCE) -> Apprais
     if facts["migratable"]:
         raise Rejected("migratable", "a migration agent may take this guest elsewhere")
     if facts["vmpl"] != 0:
-        raise Rejected("vmpl", f"asked for from privilege level {facts['vmpl']}, where code below may speak for the guest")
+        raise Rejected(
+            "vmpl", f"asked for from privilege level {facts['vmpl']}, where code below may speak for the guest"
+        )
     milan, checked, known = facts["product"] == "Milan", bool(facts["revocation-checked"]), _known(facts, reference)
     current = _current(facts, reference)
     claims = {

@@ -10,6 +10,7 @@ from propolis.decisions.appraisal.result import (
     Reference,
     Verified,
     bound,
+    expires,
 )
 from propolis.terms.calendar import Seconds
 from propolis.terms.errors import Rejected
@@ -21,9 +22,7 @@ _KNOWN_ATTRIBUTES = _TUD | sum(1 << bit for bit in (27, _SEPT_VE_DISABLE, _MIGRA
 _RTMRS = 4
 
 
-def verify(
-    evidence: bytes, endorsements: Endorsements, nonce: bytes | None, roots: Roots, now: Seconds
-) -> Verified:
+def verify(evidence: bytes, endorsements: Endorsements, nonce: bytes | None, roots: Roots, now: Seconds) -> Verified:
     """Verify a TD quote. Raises Rejected."""
     proof = dcap.prove(evidence, endorsements, roots, now, tee=dcap_quote.TDX)
     body = proof.quote.body
@@ -38,7 +37,7 @@ def verify(
         identity=proof.identity,
         facts={**proof.facts(), **_facts(body)},
         fresh=fresh,
-        until=proof.until,
+        until=expires(now, proof.until),
     )
 
 
