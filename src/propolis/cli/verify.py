@@ -16,10 +16,11 @@ from propolis.decisions.appraisal import bundles, judge, pins, registry
 from propolis.decisions.appraisal.bundles import Found
 from propolis.decisions.appraisal.envelope import MAX_EVIDENCE
 from propolis.decisions.appraisal.judge import Judgement
-from propolis.decisions.appraisal.result import Endorsements
+from propolis.decisions.appraisal.result import Endorsements, refused
 from propolis.runtime.ending import Exit
 from propolis.terms.calendar import Seconds, day, rfc3339
 from propolis.terms.errors import DataError, Rejected
+from propolis.terms.trust import CLAIMS, Tier
 
 MAX_FILES = 1024
 PATH = click.Path(path_type=Path, exists=True)
@@ -109,15 +110,16 @@ def _files(paths: tuple[Path, ...]) -> Iterator[tuple[str, bytes]]:
 
 def _record(kind: str, judgement: Judgement, at: Seconds, ignored: tuple[str, ...]) -> dict[str, Any]:
     verified, appraised = judgement.verified, judgement.appraised
+    vector = appraised.vector if appraised else refused(judgement.reason)
     return {
         "verdict": "verified" if judgement.ok else "refused",
         "reject_code": judgement.reason or None,
         "reason": judgement.text,
         "type": kind,
         "technology": verified.technology if verified else None,
-        "status": appraised.status if appraised else "contraindicated",
+        "status": str(appraised.status if appraised else Tier.CONTRAINDICATED),
         "claims": list(appraised.attested.claims) if appraised else [],
-        "trust_vector": msgspec.to_builtins(appraised.vector) if appraised else {},
+        "trust_vector": dict(zip(CLAIMS, map(int, msgspec.structs.astuple(vector)), strict=True)),
         "identity": verified.identity if verified else None,
         "fresh": verified.fresh if verified else False,
         "at": day(at),

@@ -1,1 +1,1 @@
-"""Verification and appraisal of evidence, a file per technology; `registry` lists them (docs/specs/evidence.md)."""
+"""Appraisal: evidence in, facts or a reason out; then facts by a policy into claims. One file per technology."""

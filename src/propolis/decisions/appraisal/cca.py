@@ -10,17 +10,11 @@ from propolis.crypto import cbor, cose, keys
 from propolis.crypto.paths import Roots
 from propolis.decisions.appraisal import claim
 from propolis.decisions.appraisal.result import (
-    APPROVED,
-    APPROVED_BOOT,
-    GENUINE,
     NO_REFERENCE,
-    RECOGNISED,
-    UNRECOGNISED_EXECUTABLES,
     Appraised,
     Endorsements,
     Facts,
     Reference,
-    Vector,
     Verified,
     appraised,
     bound,
@@ -28,6 +22,7 @@ from propolis.decisions.appraisal.result import (
 )
 from propolis.terms.calendar import Seconds
 from propolis.terms.errors import Rejected
+from propolis.terms.trust import Value, Vector
 
 TECHNOLOGY = "cca"
 _COLLECTION, _CMW, _CMW_TYPE = 399, 907, "__cmwc_t"
@@ -142,9 +137,9 @@ def appraise(verified: Verified, reference: Reference = NO_REFERENCE) -> Apprais
     known = str(verified.facts["measurement"]) in reference.images
     claims = {"secured": True, "debug-off": True, "known-image": known}
     vector = Vector(
-        instance_identity=RECOGNISED,
-        configuration=APPROVED,
-        executables=APPROVED_BOOT if known else UNRECOGNISED_EXECUTABLES,
-        hardware=GENUINE,
+        instance_identity=Value.RECOGNIZED,
+        configuration=Value.RECOGNIZED,
+        executables=Value.APPROVED_BOOT if known else Value.UNRECOGNIZED,
+        hardware=Value.RECOGNIZED,
     )
     return appraised(verified, claims, vector)

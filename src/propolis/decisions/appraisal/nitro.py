@@ -7,17 +7,10 @@ from propolis.crypto import cbor, cose, crl, keys, paths, x509
 from propolis.crypto.paths import Roots
 from propolis.decisions.appraisal import claim
 from propolis.decisions.appraisal.result import (
-    APPROVED,
-    APPROVED_BOOT,
-    CONTRAINDICATED,
-    GENUINE,
     NO_REFERENCE,
-    RECOGNISED,
-    UNRECOGNISED_EXECUTABLES,
     Appraised,
     Endorsements,
     Reference,
-    Vector,
     Verified,
     appraised,
     exactly,
@@ -25,6 +18,7 @@ from propolis.decisions.appraisal.result import (
 )
 from propolis.terms.calendar import Seconds
 from propolis.terms.errors import Rejected
+from propolis.terms.trust import Value, Vector
 
 TECHNOLOGY = "nitro"
 MAX_PCRS = 32
@@ -117,9 +111,9 @@ def appraise(verified: Verified, reference: Reference = NO_REFERENCE) -> Apprais
     known = not debug and str(verified.facts["measurement"]) in reference.images
     claims = {"debug-off": not debug, "known-image": known}
     vector = Vector(
-        instance_identity=RECOGNISED,
-        configuration=CONTRAINDICATED if debug else APPROVED,
-        executables=APPROVED_BOOT if known else UNRECOGNISED_EXECUTABLES,
-        hardware=GENUINE,
+        instance_identity=Value.RECOGNIZED,
+        configuration=Value.CONTRAINDICATED if debug else Value.RECOGNIZED,
+        executables=Value.APPROVED_BOOT if known else Value.UNRECOGNIZED,
+        hardware=Value.RECOGNIZED,
     )
     return appraised(verified, claims, vector)

@@ -13,14 +13,10 @@ from propolis.crypto.tpm.ids import Alg, Attribute, Tag
 from propolis.crypto.tpm.public import Public
 from propolis.decisions.appraisal import claim, jsonic
 from propolis.decisions.appraisal.result import (
-    APPROVED,
     NO_REFERENCE,
-    RECOGNISED,
-    UNRECOGNISED_EXECUTABLES,
     Appraised,
     Endorsements,
     Reference,
-    Vector,
     Verified,
     appraised,
     exactly,
@@ -28,6 +24,7 @@ from propolis.decisions.appraisal.result import (
 )
 from propolis.terms.calendar import Seconds
 from propolis.terms.errors import Rejected
+from propolis.terms.trust import Value, Vector
 
 TECHNOLOGY = "parsec-tpm"
 _RESIDENT = Attribute.FIXED_TPM | Attribute.FIXED_PARENT | Attribute.SENSITIVE_DATA_ORIGIN
@@ -140,6 +137,9 @@ def appraise(verified: Verified, reference: Reference = NO_REFERENCE) -> Apprais
     if not verified.facts["resident"]:
         raise Rejected("ak_attrs", "a key that may live outside this TPM")
     vector = Vector(
-        instance_identity=RECOGNISED, executables=UNRECOGNISED_EXECUTABLES, configuration=0, storage_opaque=APPROVED
+        instance_identity=Value.RECOGNIZED,
+        executables=Value.UNRECOGNIZED,
+        configuration=0,
+        storage_opaque=Value.RECOGNIZED,
     )
     return appraised(verified, {"resident-key": True}, vector)

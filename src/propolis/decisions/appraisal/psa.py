@@ -14,16 +14,10 @@ from propolis.crypto.keys import PublicKey
 from propolis.crypto.paths import Roots
 from propolis.decisions.appraisal import claim
 from propolis.decisions.appraisal.result import (
-    APPROVED,
-    APPROVED_BOOT,
-    GENUINE,
     NO_REFERENCE,
-    RECOGNISED,
-    UNRECOGNISED_EXECUTABLES,
     Appraised,
     Endorsements,
     Reference,
-    Vector,
     Verified,
     appraised,
     exactly,
@@ -31,6 +25,7 @@ from propolis.decisions.appraisal.result import (
 )
 from propolis.terms.calendar import Seconds
 from propolis.terms.errors import Rejected
+from propolis.terms.trust import Value, Vector
 
 TECHNOLOGY = "psa"
 PROFILES = ("http://arm.com/psa/2.0.0", "tag:psacertified.org,2023:psa#tfm")
@@ -113,9 +108,9 @@ def appraise(verified: Verified, reference: Reference = NO_REFERENCE) -> Apprais
     known = isinstance(software, tuple) and all(each.split()[-2] in reference.images for each in software)
     claims = {"secured": True, "known-image": known}
     vector = Vector(
-        instance_identity=RECOGNISED,
-        configuration=APPROVED,
-        executables=APPROVED_BOOT if known else UNRECOGNISED_EXECUTABLES,
-        hardware=GENUINE,
+        instance_identity=Value.RECOGNIZED,
+        configuration=Value.RECOGNIZED,
+        executables=Value.APPROVED_BOOT if known else Value.UNRECOGNIZED,
+        hardware=Value.RECOGNIZED,
     )
     return appraised(verified, claims, vector)

@@ -15,15 +15,27 @@ from propolis.terms.calendar import DAY, Seconds, day
 from propolis.terms.errors import Rejected
 from propolis.terms.evidence import Attested
 from propolis.terms.requirement import Claim
+from propolis.terms.trust import Tier, Value, Vector
 
 Fact = str | int | bool | tuple[str, ...] | None
 Facts = dict[str, Fact]
 
 MAX_NONCE = 64  # bytes; the largest field any technology has
 MAX_ENDORSEMENTS = 1024  # certificates, and lists, and documents: a folder for all vendors has about a hundred
-NONE, WARNING, CONTRAINDICATED = 0, 32, 96
-RECOGNISED, GENUINE, APPROVED, APPROVED_BOOT = 2, 2, 2, 3
-UNSAFE_CONFIGURATION, UNRECOGNISED_EXECUTABLES, UNSAFE_HARDWARE = 32, 33, 32
+_UNREADABLE = (
+    "truncated",
+    "trailing",
+    "oversize",
+    "version",
+    "der",
+    "pem",
+    "cbor",
+    "cose_shape",
+    "tee",
+    "magic",
+    "envelope_",
+)
+_UNSAFE = ("debug", "migratable", "vmpl", "sept_ve", "service_td", "lifecycle", "ak_attrs")
 
 
 class Endorsements(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,25 +70,12 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     until: Seconds
 
 
-class Vector(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """AR4SI's trustworthiness vector: 0 nothing known, 2-31 affirming, 32-95 warning, 96-127 contraindicated."""
-
-    instance_identity: int = 0
-    configuration: int = 0
-    executables: int = 0
-    file_system: int = 0
-    hardware: int = 0
-    runtime_opaque: int = 0
-    storage_opaque: int = 0
-    sourced_data: int = 0
-
-
 class Appraised(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy makes of verified evidence."""
 
     attested: Attested
     vector: Vector
-    status: str
+    status: Tier
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,15 +114,27 @@ def appraised(verified: Verified, claims: dict[Claim, bool], vector: Vector) -> 
     return Appraised(attested=attested, vector=vector, status=status(vector, verified))
 
 
-def status(vector: Vector, verified: Verified) -> str:
+def status(vector: Vector, verified: Verified) -> Tier:
     """Return EAR's overall status: the worst of the vector; affirming only of what is fresh and wholly looked at."""
-    values = msgspec.structs.astuple(vector)
-    if max(values) >= CONTRAINDICATED:
-        return "contraindicated"
-    if max(values) >= WARNING:
-        return "warning"
     looked_at = (vector.instance_identity, vector.configuration, vector.executables, vector.hardware)
-    return "affirming" if all(looked_at) and verified.fresh else "none"
+    if vector.status is Tier.AFFIRMING and not (all(looked_at) and verified.fresh):
+        return Tier.NONE
+    return vector.status
+
+
+def refused(reason: str) -> Vector:
+    """Return the vector of evidence that was refused: unexpected, unsafe, or not what it says it is."""
+    if reason.startswith(_UNREADABLE):
+        return _all(Value.UNEXPECTED)
+    if reason in _UNSAFE:
+        return Vector(configuration=Value.CONTRAINDICATED)
+    if reason.startswith("tcb_"):
+        return Vector(hardware=Value.CONTRAINDICATED)
+    return _all(Value.CRYPTO_FAILED)
+
+
+def _all(value: Value) -> Vector:
+    return Vector(**dict.fromkeys(Vector.__struct_fields__, value))
 
 
 def bound(nonce: bytes | None, field: bytes) -> bool:

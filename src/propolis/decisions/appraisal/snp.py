@@ -9,18 +9,11 @@ from propolis.crypto.paths import Roots
 from propolis.crypto.x509 import Certificate
 from propolis.decisions.appraisal import snp_report
 from propolis.decisions.appraisal.result import (
-    APPROVED,
-    APPROVED_BOOT,
-    GENUINE,
     NO_REFERENCE,
-    RECOGNISED,
-    UNRECOGNISED_EXECUTABLES,
-    UNSAFE_HARDWARE,
     Appraised,
     Endorsements,
     Facts,
     Reference,
-    Vector,
     Verified,
     appraised,
     bound,
@@ -29,6 +22,7 @@ from propolis.decisions.appraisal.result import (
 from propolis.decisions.appraisal.snp_report import Report, Tcb
 from propolis.terms.calendar import Seconds
 from propolis.terms.errors import Rejected
+from propolis.terms.trust import Value, Vector
 
 TECHNOLOGY = "sev-snp"
 _AMD = "1.3.6.1.4.1.3704.1."
@@ -199,11 +193,11 @@ def appraise(verified: Verified, reference: Reference = NO_REFERENCE) -> Apprais
     }
     safe = current and checked and not milan and bool(facts["alias-check-complete"])
     vector = Vector(
-        instance_identity=RECOGNISED,
-        configuration=APPROVED,
-        executables=APPROVED_BOOT if known else UNRECOGNISED_EXECUTABLES,
-        hardware=GENUINE if safe else UNSAFE_HARDWARE,
-        runtime_opaque=APPROVED if safe else 0,
+        instance_identity=Value.RECOGNIZED,
+        configuration=Value.RECOGNIZED,
+        executables=Value.APPROVED_BOOT if known else Value.UNRECOGNIZED,
+        hardware=Value.RECOGNIZED if safe else Value.UNSAFE,
+        runtime_opaque=Value.RECOGNIZED if safe else 0,
     )
     return appraised(verified, claims, vector)
 

@@ -1,21 +1,9 @@
 """From Intel's TCB status to claims and vector, the same for SGX and TDX (evidence.md, L8)."""
 
 from propolis.decisions.appraisal import levels
-from propolis.decisions.appraisal.result import (
-    APPROVED,
-    APPROVED_BOOT,
-    GENUINE,
-    RECOGNISED,
-    UNRECOGNISED_EXECUTABLES,
-    UNSAFE_CONFIGURATION,
-    UNSAFE_HARDWARE,
-    Appraised,
-    Reference,
-    Vector,
-    Verified,
-    appraised,
-)
+from propolis.decisions.appraisal.result import Appraised, Reference, Verified, appraised
 from propolis.terms.requirement import Claim
+from propolis.terms.trust import Value, Vector
 
 _NEEDS_CONFIGURATION = (
     levels.CONFIGURATION,
@@ -33,10 +21,10 @@ def concluded(verified: Verified, reference: Reference, more: dict[Claim, bool])
     claims = {"debug-off": True, "tcb-current": current, "known-image": known, **more}
     unknown = status == "unknown"
     vector = Vector(
-        instance_identity=RECOGNISED,
-        configuration=UNSAFE_CONFIGURATION if status in _NEEDS_CONFIGURATION else APPROVED,
-        executables=APPROVED_BOOT if known else UNRECOGNISED_EXECUTABLES,
-        hardware=0 if unknown else GENUINE if current else UNSAFE_HARDWARE,
-        runtime_opaque=APPROVED if current else 0,
+        instance_identity=Value.RECOGNIZED,
+        configuration=Value.UNSAFE if status in _NEEDS_CONFIGURATION else Value.RECOGNIZED,
+        executables=Value.APPROVED_BOOT if known else Value.UNRECOGNIZED,
+        hardware=0 if unknown else Value.RECOGNIZED if current else Value.UNSAFE,
+        runtime_opaque=Value.RECOGNIZED if current else 0,
     )
     return appraised(verified, claims, vector)
