@@ -32,6 +32,7 @@ def home(tmp_path_factory):
 VERBS = [
     "demo",
     "doctor",
+    "verify",
     "down",
     "explain",
     "fetch",
