@@ -104,7 +104,7 @@ def test_a_store_full_to_the_last_page_ends_nothing_and_every_result_comes_once_
         with pytest.raises(InvitationRefused, match="disk is full"):
             owner.invite("node")
         pages.write_text(FREE)
-        assert job.wait(timeout=120) == "done"
+        assert job.wait(timeout=120) == "done", owner.explain(job.id)
         assert job.results() == results(150)
         assert owner.map("def f(x):\n    return x\n", [3], entry="f", privacy=PRIVACY) == [3]
 
@@ -128,5 +128,5 @@ def test_an_orchestrator_starts_on_a_full_store_and_gives_results_away(fleet):
         until(lambda: again.finished > here)  # a full store gives its results away
         refused(owner)
         pages.write_text(FREE)
-        assert again.wait(timeout=120) == "done"
+        assert again.wait(timeout=120) == "done", owner.explain(name)
         assert again.results() == results(150)
