@@ -19,6 +19,7 @@ from propolis.terms.errors import Rejected
 
 MAX_DOCUMENT = 1 << 20  # bytes
 MAX_LEVELS = 256
+MAX_SIGNERS, MAX_DOCUMENTS = 8, 64  # each pair costs a signature
 MAX_AHEAD = (
     86400  # seconds: what was issued within a day after `now` is taken, as whoever verifies may state a day only
 )
@@ -97,6 +98,7 @@ class QeIdentity(
         "mask": "attributesMask",
         "product": "isvprodid",
         "levels": "tcbLevels",
+        "evaluation": "tcbEvaluationDataNumber",
     },
 ):
     """What a quoting enclave must be, and which of its versions are how good."""
@@ -112,6 +114,7 @@ class QeIdentity(
     mrsigner: str
     product: int
     levels: tuple[Level, ...]
+    evaluation: int = 0
 
 
 class _Bundle(msgspec.Struct, frozen=True):
@@ -234,7 +237,7 @@ def verified(found: Collateral, *, tee: str, fmspc: bytes, pce: bytes, roots: Ro
     wanted = [each for each in identities if each.id == {"SGX": "QE", "TDX": "TD_QE"}[tee] and each.version == 2]
     if not wanted:
         raise Rejected("qe_identity", f"no identity of the quoting enclave for {tee}")
-    info, identity = max(ours, key=lambda each: each.evaluation), wanted[0]
+    info, identity = max(ours, key=_evaluation), max(wanted, key=_evaluation)
     ends = [
         _in_time("tcb_expired", info.since, info.until, now),
         _in_time("qe_expired", identity.since, identity.until, now),
@@ -253,7 +256,10 @@ def _first(
     good: dict[bytes, None] = {}
     ends: list[int] = []
     why = Rejected("collateral_missing", "the certificate that signs collateral is missing")
-    for signer in (each for each in found.certificates if _SIGNING in each.subject):
+    signers = [each for each in found.certificates if _SIGNING in each.subject]
+    if len(signers) > MAX_SIGNERS or len(candidates) > MAX_DOCUMENTS:
+        raise Rejected("oversize", "more collateral than one platform needs")
+    for signer in signers:
         texts = [each.text for each in candidates if _holds(signer, each)]
         try:
             if not texts:
@@ -279,6 +285,10 @@ def _holds(signer: Certificate, signed: Signed) -> bool:
     except Rejected:
         return False
     return True
+
+
+def _evaluation(document: TcbInfo | QeIdentity) -> int:
+    return document.evaluation
 
 
 def _in_time(reason: str, since: str, until: str, now: Seconds) -> int:

@@ -78,7 +78,9 @@ def _endorsed(found: dict[str, jsonic.Json]) -> Endorsements:
                 body = each.get("data") if isinstance(each, dict) else each
                 endorsed = endorsed.joined(Endorsements(certificates=certificates_in(body, name)))
     collateral = found.get("collateral")
-    if isinstance(collateral, dict):
+    if isinstance(collateral, str):
+        endorsed = endorsed.joined(Endorsements(documents=(collateral.encode("utf-8", "replace"),)))
+    elif isinstance(collateral, dict):
         endorsed = endorsed.joined(Endorsements(documents=(jsonic.written(collateral),)))
     return endorsed
 
