@@ -303,7 +303,7 @@ def test_a_td_quote_with_one_thing_wrong(reason, body):
     bundle = None
     if "seam" in body:
         mask = {"mrsigner": "00" * 48, "attributes": "00" * 8, "attributesMask": "00" * 8}
-        levels = [{"tcb": {"isvsvn": 1}, "tcbStatus": "UpToDate"}]
+        levels = [{"tcb": {"isvsvn": 1}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "UpToDate"}]
         bundle = mint.collateral("TDX", tcb={"tdxModuleIdentities": [{"id": "TDX_01", **mask, "tcbLevels": levels}]})
     version = 5 if "size" in body else 4
     assert tdx(mint.quote(version, mint.td_body(**body), tee=0x81), bundle).reason == reason
@@ -317,7 +317,7 @@ OLD_MODULE = {"svn": b"\x02\x01"}
 COLLATERAL = [
     ("", {}),
     ("tcb_revoked", {"levels": level("Revoked")}),
-    ("tcb_revoked", {"qe_levels": [{"tcb": {"isvsvn": 1}, "tcbStatus": "Revoked"}]}),
+    ("tcb_revoked", {"qe_levels": [{"tcb": {"isvsvn": 1}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "Revoked"}]}),
     ("tcb_none", {"levels": level("UpToDate", svn=6)}),
     ("tcb_none", {"levels": level("UpToDate", pce=14)}),
     ("tcb_none", {"tcb": {"tcbLevels": []}}),
@@ -358,10 +358,10 @@ def test_collateral_with_one_thing_wrong(reason, options):
     ("wanted", "options"),
     [
         ("OutOfDate", {"levels": level("OutOfDate")}),
-        ("OutOfDate", {"qe_levels": [{"tcb": {"isvsvn": 5}, "tcbStatus": "UpToDate"}, {"tcb": {"isvsvn": 1}, "tcbStatus": "OutOfDate"}]}),
+        ("OutOfDate", {"qe_levels": [{"tcb": {"isvsvn": 5}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "UpToDate"}, {"tcb": {"isvsvn": 1}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "OutOfDate"}]}),
         ("SWHardeningNeeded", {"levels": level("SWHardeningNeeded")}),
         ("ConfigurationNeeded", {"levels": level("ConfigurationNeeded")}),
-        ("OutOfDateConfigurationNeeded", {"levels": level("ConfigurationNeeded"), "qe_levels": [{"tcb": {"isvsvn": 1}, "tcbStatus": "OutOfDate"}]}),
+        ("OutOfDateConfigurationNeeded", {"levels": level("ConfigurationNeeded"), "qe_levels": [{"tcb": {"isvsvn": 1}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "OutOfDate"}]}),
     ],
 )  # fmt: skip
 def test_a_tcb_that_is_not_current_is_a_fact_and_gives_no_claim(wanted, options):
