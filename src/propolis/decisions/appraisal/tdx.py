@@ -1,4 +1,4 @@
-"""TDX quotes: what a trust domain says of itself, and its appraisal (Intel TDX Module ABI, TDREPORT; evidence.md, X1-X6)."""
+"""TDX quotes: what a trust domain says of itself, and its appraisal (Intel TDX Module ABI, TDREPORT; evidence.md, TD1-TD5)."""
 
 from propolis.crypto.paths import Roots
 from propolis.decisions.appraisal import dcap, dcap_quote, standing
