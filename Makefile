@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # pytest-xdist is not used: the suite starts real processes and two cores are the size we build for.
 
-.PHONY: demo test check lint types floors unit sim clean help
+.PHONY: demo test check lint types floors unit fuzz sim clean help
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -40,6 +40,10 @@ floors: $(BIN)/.test ## import contracts
 
 unit: $(BIN)/.test   ## the test suite
 	$(BIN)/python -m pytest
+
+FUZZ_EXAMPLES ?= 3000
+fuzz: $(BIN)/.test   ## arbitrary bytes at every decoder, for longer than the suite does
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/properties/test_fuzz.py
 
 bench-%: $(BIN)/.bench  ## bench-dispatch, bench-inference, bench-recovery
 	@mkdir -p build/bench

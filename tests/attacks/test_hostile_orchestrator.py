@@ -166,6 +166,7 @@ class Wired:
     def __init__(self):
         self.now, self.told, self.hung = 0.0, [], 0
         self.node = node_party(Zero(), Contact(peer=HUB, addresses=()), REPORT, KNOWN)
+        (self.worker,) = self.node.residents._residents
         self.office = Office(Zero())
         self.act(self.node.handle(TimePassed(), self.now))
 
@@ -215,7 +216,7 @@ def test_a_node_whose_orchestrator_overfills_it_hangs_up_and_comes_back():
     wired.say(opening())
     wired.say(say.Grant(job=JOB, guest=GUEST, sealed=b"sealed"))
     wired.pass_time(0.5)
-    assert wired.node.inner._guests[GUEST].serving
+    assert wired.worker._guests[GUEST].serving
     for start in range(0, 3 * MAX_HELD_TASKS, 256):
         wired.say(batch(range(start, start + 256)), (b"i",) * 256)
         wired.pass_time(0.1)

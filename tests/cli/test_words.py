@@ -10,8 +10,7 @@ import pytest
 from propolis.cli import output, rows
 from propolis.cli.jobs import recent
 from propolis.cli.show import folded
-from propolis.messages.jobs import JobRow, Verdict
-from propolis.owner import keeper
+from propolis.messages.rows import JobRow, Verdict
 from propolis.runtime.ending import Exit
 from propolis.sdk.local import LocalFleet, NodeLimits
 from propolis.terms.errors import DataError
@@ -47,7 +46,6 @@ def propolis(*words, home, cwd, **environment):
 def home(tmp_path_factory):
     with LocalFleet(tmp_path_factory.mktemp("fleet"), [NodeLimits(name=f"n{n}") for n in range(2)]) as fleet:
         yield fleet.home
-        keeper.end(fleet.home / "owner")
 
 
 @pytest.fixture

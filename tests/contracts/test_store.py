@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from propolis.adapters.store.memory import MemoryStore
-from propolis.adapters.store.sqlite import SqliteStore
+from propolis.adapters.store.sqlite import FORMAT, SqliteStore
 from propolis.ports.store import Put
 from propolis.terms.errors import ConfigError, StoreError, StoreFull
 from propolis.testing import store as suite
@@ -60,15 +60,15 @@ def test_a_broken_file_is_named(tmp_path):
 
 def test_rows_of_another_format_are_refused_and_left_as_they_are(tmp_path):
     SqliteStore(tmp_path / "s.db").close()
-    for found in (0, 2):
+    for found in (0, FORMAT + 1):
         raw = sqlite3.connect(tmp_path / "s.db")
         raw.execute(f"PRAGMA user_version = {found}")
         raw.close()
         with pytest.raises(StoreError, match=f"format {found}.*move the file away"):
             SqliteStore(tmp_path / "s.db")
     raw = sqlite3.connect(tmp_path / "s.db")
-    assert raw.execute("PRAGMA user_version").fetchone() == (2,)
-    raw.execute("PRAGMA user_version = 1")
+    assert raw.execute("PRAGMA user_version").fetchone() == (FORMAT + 1,)
+    raw.execute(f"PRAGMA user_version = {FORMAT}")
     raw.close()
     SqliteStore(tmp_path / "s.db").close()
 

@@ -41,12 +41,18 @@ def double(x):
     return x * 2
 
 
+def await_keeper(home):
+    """Wait until the keeper that was started is the one: it can be ended from then on."""
+    deadline = time.monotonic() + 30
+    while not keeper.pid_of(home) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 @pytest.fixture
 def local(tmp_path):
     fleet = LocalFleet(tmp_path, [NodeLimits(name=f"n{n}") for n in range(2)])
     fleet.start()
     yield fleet
-    keeper.end(tmp_path / "owner")
     fleet.stop()
 
 
@@ -97,10 +103,9 @@ def test_a_keeper_sees_the_job_through_and_ends(local):
                                range(60), entry="f", privacy=PRIVACY)  # fmt: skip
         fleet.keep()
         fleet.keep()
-    deadline = time.monotonic() + 30
-    while not keeper.pid_of(local.home / "owner") and time.monotonic() < deadline:
-        time.sleep(0.05)
-    while keeper.pid_of(local.home / "owner") and time.monotonic() < deadline + 30:
+    await_keeper(local.home / "owner")
+    deadline = time.monotonic() + 60
+    while keeper.pid_of(local.home / "owner") and time.monotonic() < deadline:
         time.sleep(0.2)
     with Fleet(local.home) as fleet:
         assert fleet._session.holds, "the keeper left when nothing was left to do"
@@ -177,6 +182,7 @@ def test_what_a_local_fleet_leaves_on_disk_is_its_users_alone(local):
     with Fleet(local.home) as fleet:
         assert fleet.map(double, range(3), privacy=PRIVACY) == [0, 2, 4]
         keeper.start(local.home / "owner")
+        await_keeper(local.home / "owner")
         left = [path for path in local.home.rglob("*") if not path.is_symlink()]
         assert {"pids.json", "orchestrator.log", "keeper.log"} <= {path.name for path in left}
         others = [(str(p), oct(stat.S_IMODE(p.stat().st_mode))) for p in left if stat.S_IMODE(p.stat().st_mode) & 0o077]

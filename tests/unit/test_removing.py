@@ -5,8 +5,8 @@ import pytest
 
 from propolis.adapters.keyhome.memory import MemoryKeyHome
 from propolis.crypto import credential, identity
-from propolis.messages.jobs import NodeRow
 from propolis.messages.membership import Role
+from propolis.messages.rows import NodeRow
 from propolis.owner import inviting
 from propolis.protocols import removals
 from propolis.sdk import members

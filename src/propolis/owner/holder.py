@@ -111,6 +111,8 @@ class _Talk:
                 return control.Reply(ticket=ticket, text=await session.invite(role, seconds))
             case control.AskRemoval(member=member, shown=shown):
                 await session.remove(NodeId(member), shown)
+            case control.AskGranted(job=job):
+                return control.Reply(ticket=ticket, granted=await session.granted(JobId(job)))
             case control.AskJobs():
                 return control.Reply(ticket=ticket, jobs=tuple(await session.jobs())[-control.MAX_JOBS :])
             case control.AskBusy():

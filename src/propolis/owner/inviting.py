@@ -5,7 +5,7 @@ import secrets
 from propolis.crypto import credential, identity
 from propolis.messages import codec
 from propolis.messages.membership import Role
-from propolis.ports.world import KeyHome
+from propolis.ports.keyhome import KeyHome
 from propolis.protocols import removals
 from propolis.runtime.invitation import Invitation, to_text
 from propolis.terms.contact import Contact

@@ -3,7 +3,7 @@
 from propolis.messages.jobs import Expect
 from propolis.messages.membership import Invited, Removed, TurnedAway, Welcome
 from propolis.parties.residents import Residents, posted
-from propolis.ports.world import Entropy
+from propolis.ports.entropy import Entropy
 from propolis.protocols import session
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened
 from propolis.protocols.link.terms import LinkConfig

@@ -11,6 +11,8 @@ from propolis.terms.errors import SealBroken, TooLarge
 from propolis.terms.identity import NodeId
 
 REMOVALS = b"propolis/removals/1"
+TABLE = "removals"  # the newest list, in one row
+ROW = b"list"
 
 
 def sign(sign_with: Sign, known: Removals | None, fleet: NodeId, removal: Removal) -> SignedRemovals:

@@ -92,7 +92,7 @@ class Post:
         """Lend the open channel to a peer, or dial one for the while. Raises PeerUnreachable.
 
         Who is not one of ours to dial (the orchestrator) was told us by somebody: only bare literal addresses are dialled,
-        and none nearer than the way to our own leads (docs/specs/membership.md, rule 7).
+        and none nearer than the way to our own leads (docs/specs/membership.md, rule 8).
         """
         line = self._lines.get(contact.id)
         if line is not None:
@@ -220,11 +220,11 @@ class Post:
         self._dials.add(closing)
         closing.add_done_callback(self._dials.discard)
 
-    def _over(self, line: Line) -> None:
+    def _over(self, line: Line, reason: str = "") -> None:
         peer = line.channel.peer
         if self._lines.get(peer) is line:
             del self._lines[peer]
-            self._event(ChannelClosed(peer))
+            self._event(ChannelClosed(peer, reason))
         self._end(line)
 
     async def _streams(self, line: Line) -> None:
@@ -254,7 +254,10 @@ class Post:
                 reader.limit = self._limit(peer)
                 for packet in reader.feed(data):
                     self._event(PacketArrived(peer, packet))
-        except (MalformedMessage, VersionMismatch) as error:
+        except VersionMismatch as error:
+            log.warning("%s: %s", peer[:4].hex(), error)
+            self._over(line, str(error))
+        except MalformedMessage as error:
             log.warning("%s: %s", peer[:4].hex(), error)
         except WireError:
             pass

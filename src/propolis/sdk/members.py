@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from propolis.messages.jobs import NodeRow
+from propolis.messages.rows import NodeRow
 from propolis.terms.credential import Credential
 from propolis.terms.errors import DataError
 from propolis.terms.identity import NODE_ID_BYTES, NodeId

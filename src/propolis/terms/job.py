@@ -6,12 +6,13 @@ from typing import Annotated
 import msgspec
 
 from propolis.terms.capability import Isolation, Offer
-from propolis.terms.credential import Credential
+from propolis.terms.credential import Credential, Moment, Signature
 from propolis.terms.identity import BlobId, GuestId, JobId, NodeId
 from propolis.terms.requirement import Requirement
 
 MAX_TASKS = 1_000_000
 MAX_MEMORY_MB = 1_048_576
+MAX_GRANTED = 65_536  # guests that one job's keys go to
 MAX_TASK_BYTES = 8 * 1024 * 1024  # ciphertext of one task's input or result
 MAX_HELD_TASKS = 1024  # tasks one guest was given and did not end (docs/specs/job.md, step 7)
 MAX_HELD_BYTES = 64 * 1024 * 1024  # and their sealed inputs
@@ -102,3 +103,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid
     def guest_id(self) -> GuestId:
         """The guest, typed."""
         return GuestId(self.guest)
+
+
+class Granted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """What an owner keeps of a guest it gave a job's key to: the node's exact words, its signature, and when, by our clock."""
+
+    receipt: Annotated[bytes, msgspec.Meta(max_length=4096)]  # a Receipt, as it was signed
+    signature: Signature
+    at: Moment

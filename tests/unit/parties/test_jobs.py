@@ -16,7 +16,7 @@ from propolis.protocols.jobs import events as ev
 from propolis.runtime.known import known_today
 from propolis.terms.capability import CapabilityReport, Isolation, Rung
 from propolis.terms.contact import Contact
-from propolis.terms.job import BlobRef, JobSpec, JobState, Kind, Receipt
+from propolis.terms.job import BlobRef, Granted, JobSpec, JobState, Kind, Receipt
 
 ORCH = identity.public_of(b"o" * 32)
 OWNER = identity.public_of(b"w" * 32)
@@ -144,7 +144,9 @@ def test_owner_closed_and_reopened():
     known = Bits(400)
     for _, i in pump.results:
         known.add(i)
-    granted = tuple(codec.decode(value, Receipt) for _, value in pump.stores[OWNER].scan("granted"))
+    granted = tuple(
+        codec.decode(codec.decode(value, Granted).receipt, Receipt) for _, value in pump.stores[OWNER].scan("granted")
+    )
     pump.at(0.1, OWNER, ev.SubmitAsked(spec(400), [20] * 400, known.data(), granted))
     pump.run(60, finished(pump, 400))
     exactly_once(pump, 400)

@@ -14,8 +14,8 @@ import msgspec
 from propolis.decisions.guarantees import Known
 from propolis.decisions.verdicts import Verdicts
 from propolis.messages.envelope import Message
+from propolis.ports.entropy import Entropy
 from propolis.ports.store import Write
-from propolis.ports.world import Entropy
 from propolis.protocols.jobs.book import Guest, Job, Node, Phase
 from propolis.protocols.machine import Action, BodyPart, Mail, Persist
 from propolis.terms.identity import AttemptId, GuestId, JobId, NodeId

@@ -10,8 +10,8 @@ from propolis.decisions.guarantees import Known
 from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
+from propolis.ports.entropy import Entropy
 from propolis.ports.store import Rows
-from propolis.ports.world import Entropy
 from propolis.protocols import session
 from propolis.protocols.jobs import answers, feeding, hosting, intake, ledger, overdue, planning
 from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS, Job, KeptJob, KeptResult, Node, Phase

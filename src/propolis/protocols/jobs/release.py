@@ -17,9 +17,7 @@ from propolis.terms.credential import Removals, SignedRemovals
 from propolis.terms.errors import MalformedMessage, SealBroken
 from propolis.terms.evidence import NOTHING
 from propolis.terms.identity import GuestId, NodeId
-from propolis.terms.job import JobSpec, Receipt
-
-MAX_GRANTED = 65_536
+from propolis.terms.job import MAX_GRANTED, JobSpec, Receipt
 
 
 class Gate:
