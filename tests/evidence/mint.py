@@ -6,7 +6,7 @@ Keys are made once per process; nothing here is secret or random in shape.
 import datetime
 import json
 from functools import lru_cache
-from hashlib import sha256
+from hashlib import sha256, sha384
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -356,7 +356,15 @@ def sgx_body(*, attributes=0x5, signer=b"s" * 32, product=0, svn=1, data=NONCE, 
 
 
 def td_body(
-    *, attributes=1 << 28, svn=b"\x05\x01", data=NONCE, size=584, service=bytes(48), svn2=b"\x05\x01", seam=bytes(8)
+    *,
+    attributes=1 << 28,
+    svn=b"\x05\x01",
+    data=NONCE,
+    size=584,
+    service=bytes(48),
+    svn2=b"\x05\x01",
+    seam=bytes(8),
+    rtmrs=(bytes(48),) * 4,
 ):
     out = bytearray(size)
     out[0:16] = svn.ljust(2, b"\0") + bytes([3]) * 14
@@ -364,10 +372,28 @@ def td_body(
     out[120:128] = attributes.to_bytes(8, "little")
     out[136:184] = b"t" * 48
     out[520:584] = data.ljust(64, b"\0")
+    out[328:520] = b"".join(rtmrs)
     if size == 648:
         out[584:600] = svn2 + bytes([3]) * 14
         out[600:648] = service
     return bytes(out)
+
+
+def ccel(*events, header=b"Spec ID Event03\0"):
+    """A CC event log of (register, SHA-384 digest), padded as firmware's tables are."""
+    spec = header + bytes(4) + b"\0\2\0\2" + (1).to_bytes(4, "little") + b"\x0c\0" + b"\x30\0" + b"\0"
+    out = (0).to_bytes(4, "little") + (3).to_bytes(4, "little") + bytes(20) + len(spec).to_bytes(4, "little") + spec
+    for register, digest in events:
+        out += register.to_bytes(4, "little") + (13).to_bytes(4, "little") + (1).to_bytes(4, "little")
+        out += b"\x0c\0" + digest + (2).to_bytes(4, "little") + b"ev"
+    return out + b"\xff" * 64
+
+
+def extended(*digests):
+    value = bytes(48)
+    for each in digests:
+        value = sha384(value + each).digest()
+    return value
 
 
 def quote(

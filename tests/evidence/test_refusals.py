@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from mint import NONCE, NOW
 
-from propolis.decisions.appraisal import registry
+from propolis.decisions.appraisal import bundles, registry
 from propolis.decisions.appraisal.judge import judge
 from propolis.decisions.appraisal.result import Reference
 from propolis.terms.errors import Rejected
@@ -378,6 +378,36 @@ def test_an_old_module_ages_a_td_and_a_newer_one_under_it_advises_to_start_again
     updated = tdx(mint.quote(5, mint.td_body(size=648, **OLD_MODULE), tee=0x81))
     assert updated.verified.facts["tcb-status"] == "TDRelaunchAdvised"
     assert "tcb-current" not in updated.appraised.attested.claims
+
+
+def test_an_event_log_that_is_brought_along_replays_to_the_registers():
+    digests = [bytes([place]) * 48 for place in range(5)]
+    log = mint.ccel((1, digests[0]), (2, digests[1]), (3, digests[2]), (1, digests[3]))
+    registers = [mint.extended(digests[0], digests[3]), mint.extended(digests[1]), mint.extended(digests[2])]
+    bundle = mint.collateral("TDX")
+
+    def judged(last, *logs):
+        data = mint.quote(4, mint.td_body(rtmrs=(*registers, last)), tee=0x81)
+        wrapped = json.dumps({"quote": mint.url(data), "cc_eventlog": mint.url(logs[0])}).encode() if logs else data
+        more = bundles.read(log).endorsements() if len(logs) > 1 else mint.endorsements()
+        endorsements = mint.endorsements(documents=[bundle]).joined(more)
+        return tried("tdx-quote", wrapped, endorsements, mint.intel_roots())
+
+    assert judged(bytes(48), log).verified.facts["log-covers"] == ("rtmr0", "rtmr1", "rtmr2", "rtmr3")
+    assert judged(b"x" * 48, log).verified.facts["log-covers"] == ("rtmr0", "rtmr1", "rtmr2"), (
+        "the system's own register"
+    )
+    assert judged(bytes(48)).verified.facts["log-covers"] == ()
+    named = log[:-64] + mint.ccel((4, digests[4]))[len(mint.ccel()) - 64 :]
+    assert judged(mint.extended(digests[4]), named).ok
+    for other in (
+        named,
+        mint.ccel((1, digests[0])),
+        mint.ccel((1, digests[3]), (1, digests[0]), (2, digests[1]), (3, digests[2])),
+    ):
+        assert judged(bytes(48), other).reason == "log_replay"
+    assert judged(bytes(48), log[:200]).reason == "log_truncated"
+    assert judged(bytes(48), log, log).reason == "envelope_evidence"
 
 
 # -- tokens
