@@ -32,7 +32,6 @@ def home(tmp_path_factory):
 VERBS = [
     "demo",
     "doctor",
-    "verify",
     "down",
     "explain",
     "fetch",
@@ -47,6 +46,7 @@ VERBS = [
     "sim",
     "stop",
     "up",
+    "verify",
 ]
 
 

@@ -6,7 +6,7 @@ Keys are made once per process; nothing here is secret or random in shape.
 import datetime
 import json
 from functools import lru_cache
-from hashlib import sha256
+from hashlib import sha256, sha384
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -35,6 +35,11 @@ def key(name, curve=ec.SECP256R1):
 @lru_cache
 def rsa_key(name, bits=2048):
     return rsa.generate_private_key(65537, bits)
+
+
+def digest(own, *, pss=False):
+    """The hash a key's size goes with."""
+    return hashes.SHA256() if not pss and getattr(own, "curve", ec.SECP256R1()).name == "secp256r1" else hashes.SHA384()
 
 
 def named(text):
@@ -87,7 +92,7 @@ def certificate(
     if purposes:
         builder = builder.add_extension(x509.ExtendedKeyUsage([x509.ObjectIdentifier(p) for p in purposes]), False)
     options = {"rsa_padding": padding.PSS(padding.MGF1(hashes.SHA384()), 48)} if pss else {}
-    return builder.sign(issuer_key, algorithm or hashes.SHA384(), **options).public_bytes(Encoding.DER)
+    return builder.sign(issuer_key, algorithm or digest(issuer_key, pss=pss), **options).public_bytes(Encoding.DER)
 
 
 def revocations(issuer, issuer_key, serials=(), *, start=START, end=END):
@@ -98,18 +103,21 @@ def revocations(issuer, issuer_key, serials=(), *, start=START, end=END):
         .last_update(start)
         .next_update(end)
     )
+    builder = builder.add_extension(x509.CRLNumber(1), critical=False).add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
+    )
     for serial in serials:
         builder = builder.add_revoked_certificate(
             x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(start).build()
         )
-    return builder.sign(issuer_key, hashes.SHA384()).public_bytes(Encoding.DER)
+    return builder.sign(issuer_key, digest(issuer_key)).public_bytes(Encoding.DER)
 
 
 def resigned(data, change, issuer_key):
-    """Return a certificate whose signed part was changed as bytes, and signed again by its issuer (ECDSA, SHA-384)."""
+    """Return a certificate whose signed part was changed as bytes, and signed again by its issuer (ECDSA)."""
     tbs, algorithm, _ = der.children(der.one(data))
     body = change(tbs.raw)
-    signature = issuer_key.sign(body, ec.ECDSA(hashes.SHA384()))
+    signature = issuer_key.sign(body, ec.ECDSA(digest(issuer_key)))
     return tlv(0x30, body + algorithm.raw + tlv(0x03, b"\0" + signature))
 
 
@@ -306,7 +314,7 @@ def _pair(place, value):
 @lru_cache
 def pck(svn=5, pce=13, serial=99, end=END):
     tcb = b"".join(_pair(f"2.{n}", der_number(svn)) for n in range(1, 17)) + _pair("2.17", der_number(pce))
-    tcb += _pair("2.18", tlv(0x04, bytes(16)))
+    tcb += _pair("2.18", tlv(0x04, bytes([svn]) * 16))
     fields = _pair("1", tlv(0x04, PPID)) + _pair("2", tlv(0x30, tcb)) + _pair("3", tlv(0x04, PCE))
     fields += _pair("4", tlv(0x04, FMSPC)) + _pair("5", der_number(1, 0x0A))
     issuer = ("Intel SGX PCK Platform CA", key("platform"))
@@ -348,7 +356,15 @@ def sgx_body(*, attributes=0x5, signer=b"s" * 32, product=0, svn=1, data=NONCE, 
 
 
 def td_body(
-    *, attributes=1 << 28, svn=b"\x05\x01", data=NONCE, size=584, service=bytes(48), svn2=b"\x05\x01", seam=bytes(8)
+    *,
+    attributes=1 << 28,
+    svn=b"\x05\x01",
+    data=NONCE,
+    size=584,
+    service=bytes(48),
+    svn2=b"\x05\x01",
+    seam=bytes(8),
+    rtmrs=(bytes(48),) * 4,
 ):
     out = bytearray(size)
     out[0:16] = svn.ljust(2, b"\0") + bytes([3]) * 14
@@ -356,10 +372,28 @@ def td_body(
     out[120:128] = attributes.to_bytes(8, "little")
     out[136:184] = b"t" * 48
     out[520:584] = data.ljust(64, b"\0")
+    out[328:520] = b"".join(rtmrs)
     if size == 648:
         out[584:600] = svn2 + bytes([3]) * 14
         out[600:648] = service
     return bytes(out)
+
+
+def ccel(*events, header=b"Spec ID Event03\0"):
+    """A CC event log of (register, SHA-384 digest), padded as firmware's tables are."""
+    spec = header + bytes(4) + b"\0\2\0\2" + (1).to_bytes(4, "little") + b"\x0c\0" + b"\x30\0" + b"\0"
+    out = (0).to_bytes(4, "little") + (3).to_bytes(4, "little") + bytes(20) + len(spec).to_bytes(4, "little") + spec
+    for register, digest in events:
+        out += register.to_bytes(4, "little") + (13).to_bytes(4, "little") + (1).to_bytes(4, "little")
+        out += b"\x0c\0" + digest + (2).to_bytes(4, "little") + b"ev"
+    return out + b"\xff" * 64
+
+
+def extended(*digests):
+    value = bytes(48)
+    for each in digests:
+        value = sha384(value + each).digest()
+    return value
 
 
 def quote(
@@ -368,7 +402,7 @@ def quote(
     *,
     tee=0,
     qe=None,
-    auth=b"auth",
+    auth=bytes(range(32)),
     chain=None,
     key_type=2,
     vendor=None,
@@ -421,8 +455,8 @@ def collateral(tee="SGX", *, levels=None, qe_levels=None, lists=None, tcb=None, 
                 "id": "TDX_01",
                 **zeros,
                 "tcbLevels": [
-                    {"tcb": {"isvsvn": 4}, "tcbStatus": "UpToDate"},
-                    {"tcb": {"isvsvn": 2}, "tcbStatus": "OutOfDate"},
+                    {"tcb": {"isvsvn": 4}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "UpToDate"},
+                    {"tcb": {"isvsvn": 2}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "OutOfDate"},
                 ],
             }
         ],
@@ -441,8 +475,12 @@ def collateral(tee="SGX", *, levels=None, qe_levels=None, lists=None, tcb=None, 
         "attributesMask": "FBFFFFFFFFFFFFFF0000000000000000",
         "mrsigner": signer.hex().upper(),
         "isvprodid": product,
+        "tcbEvaluationDataNumber": 20,
         "tcbLevels": qe_levels
-        or [{"tcb": {"isvsvn": 4}, "tcbStatus": "UpToDate"}, {"tcb": {"isvsvn": 1}, "tcbStatus": "OutOfDate"}],
+        or [
+            {"tcb": {"isvsvn": 4}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "UpToDate"},
+            {"tcb": {"isvsvn": 1}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "OutOfDate"},
+        ],
         **(qe or {}),
     }
     root, platform, signing = intel()

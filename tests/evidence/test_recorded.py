@@ -54,6 +54,8 @@ CASES = [
     ("tdx-quote", "tdx/gtg_quote_v5_sample.dat", INTEL, ["tdx/phala_tdx_quote_outdated_collateral.json"], MID_2026, None, {"tcb-status": "UpToDate", "quote-version": 5}),
     ("tdx-quote", "tdx/gtg_cos-113-tdx-quote.dat", INTEL, ["tdx/phala_tdx_quote_collateral.json"], MID_2025, None, "tcb_fmspc"),
     ("tdx-quote", "tdx/gtg_cos-113-tdx-quote.dat", INTEL, [], "2026-06-12T00:00:00Z", None, {"tcb-status": "unknown"}),
+    ("tdx-quote", "tdx/gtg_cos-113-tdx-quote.dat", INTEL, ["tdx/gtg_ccel_data.dat"], "2026-06-12T00:00:00Z", None, {"log-covers": ("rtmr0", "rtmr1", "rtmr2", "rtmr3")}),
+    ("tdx-quote", "tdx/gtg_cos-113-tdx-quote.dat", INTEL, ["eventlog/gtt_ubuntu-2404-amd-sevsnp.bin"], "2026-06-12T00:00:00Z", None, "log_replay"),
     ("sgx-quote", "sgx/phala_sgx_quote", INTEL, ["sgx/phala_sgx_quote_collateral.json"], MID_2025, None, {"tcb-status": "ConfigurationAndSWHardeningNeeded", "advisories": ("INTEL-SA-00289", "INTEL-SA-00615")}),
     ("tdx-quote", "sgx/phala_sgx_quote", INTEL, ["sgx/phala_sgx_quote_collateral.json"], MID_2025, None, "tee"),
     ("sgx-quote", "sgx/fortanix_pcs_quote.bin", INTEL, [], "2023-01-01T00:00:00Z", None, "debug"),

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from mint import NONCE, NOW
 
-from propolis.decisions.appraisal import registry
+from propolis.decisions.appraisal import bundles, registry
 from propolis.decisions.appraisal.judge import judge
 from propolis.decisions.appraisal.result import Reference
 from propolis.terms.errors import Rejected
@@ -303,7 +303,7 @@ def test_a_td_quote_with_one_thing_wrong(reason, body):
     bundle = None
     if "seam" in body:
         mask = {"mrsigner": "00" * 48, "attributes": "00" * 8, "attributesMask": "00" * 8}
-        levels = [{"tcb": {"isvsvn": 1}, "tcbStatus": "UpToDate"}]
+        levels = [{"tcb": {"isvsvn": 1}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "UpToDate"}]
         bundle = mint.collateral("TDX", tcb={"tdxModuleIdentities": [{"id": "TDX_01", **mask, "tcbLevels": levels}]})
     version = 5 if "size" in body else 4
     assert tdx(mint.quote(version, mint.td_body(**body), tee=0x81), bundle).reason == reason
@@ -317,7 +317,7 @@ OLD_MODULE = {"svn": b"\x02\x01"}
 COLLATERAL = [
     ("", {}),
     ("tcb_revoked", {"levels": level("Revoked")}),
-    ("tcb_revoked", {"qe_levels": [{"tcb": {"isvsvn": 1}, "tcbStatus": "Revoked"}]}),
+    ("tcb_revoked", {"qe_levels": [{"tcb": {"isvsvn": 1}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "Revoked"}]}),
     ("tcb_none", {"levels": level("UpToDate", svn=6)}),
     ("tcb_none", {"levels": level("UpToDate", pce=14)}),
     ("tcb_none", {"tcb": {"tcbLevels": []}}),
@@ -358,10 +358,10 @@ def test_collateral_with_one_thing_wrong(reason, options):
     ("wanted", "options"),
     [
         ("OutOfDate", {"levels": level("OutOfDate")}),
-        ("OutOfDate", {"qe_levels": [{"tcb": {"isvsvn": 5}, "tcbStatus": "UpToDate"}, {"tcb": {"isvsvn": 1}, "tcbStatus": "OutOfDate"}]}),
+        ("OutOfDate", {"qe_levels": [{"tcb": {"isvsvn": 5}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "UpToDate"}, {"tcb": {"isvsvn": 1}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "OutOfDate"}]}),
         ("SWHardeningNeeded", {"levels": level("SWHardeningNeeded")}),
         ("ConfigurationNeeded", {"levels": level("ConfigurationNeeded")}),
-        ("OutOfDateConfigurationNeeded", {"levels": level("ConfigurationNeeded"), "qe_levels": [{"tcb": {"isvsvn": 1}, "tcbStatus": "OutOfDate"}]}),
+        ("OutOfDateConfigurationNeeded", {"levels": level("ConfigurationNeeded"), "qe_levels": [{"tcb": {"isvsvn": 1}, "tcbDate": "2026-01-01T00:00:00Z", "tcbStatus": "OutOfDate"}]}),
     ],
 )  # fmt: skip
 def test_a_tcb_that_is_not_current_is_a_fact_and_gives_no_claim(wanted, options):
@@ -378,6 +378,36 @@ def test_an_old_module_ages_a_td_and_a_newer_one_under_it_advises_to_start_again
     updated = tdx(mint.quote(5, mint.td_body(size=648, **OLD_MODULE), tee=0x81))
     assert updated.verified.facts["tcb-status"] == "TDRelaunchAdvised"
     assert "tcb-current" not in updated.appraised.attested.claims
+
+
+def test_an_event_log_that_is_brought_along_replays_to_the_registers():
+    digests = [bytes([place]) * 48 for place in range(5)]
+    log = mint.ccel((1, digests[0]), (2, digests[1]), (3, digests[2]), (1, digests[3]))
+    registers = [mint.extended(digests[0], digests[3]), mint.extended(digests[1]), mint.extended(digests[2])]
+    bundle = mint.collateral("TDX")
+
+    def judged(last, *logs):
+        data = mint.quote(4, mint.td_body(rtmrs=(*registers, last)), tee=0x81)
+        wrapped = json.dumps({"quote": mint.url(data), "cc_eventlog": mint.url(logs[0])}).encode() if logs else data
+        more = bundles.read(log).endorsements() if len(logs) > 1 else mint.endorsements()
+        endorsements = mint.endorsements(documents=[bundle]).joined(more)
+        return tried("tdx-quote", wrapped, endorsements, mint.intel_roots())
+
+    assert judged(bytes(48), log).verified.facts["log-covers"] == ("rtmr0", "rtmr1", "rtmr2", "rtmr3")
+    assert judged(b"x" * 48, log).verified.facts["log-covers"] == ("rtmr0", "rtmr1", "rtmr2"), (
+        "the system's own register"
+    )
+    assert judged(bytes(48)).verified.facts["log-covers"] == ()
+    named = log[:-64] + mint.ccel((4, digests[4]))[len(mint.ccel()) - 64 :]
+    assert judged(mint.extended(digests[4]), named).ok
+    for other in (
+        named,
+        mint.ccel((1, digests[0])),
+        mint.ccel((1, digests[3]), (1, digests[0]), (2, digests[1]), (3, digests[2])),
+    ):
+        assert judged(bytes(48), other).reason == "log_replay"
+    assert judged(bytes(48), log[:200]).reason == "log_truncated"
+    assert judged(bytes(48), log, log).reason == "envelope_evidence"
 
 
 # -- tokens

@@ -1,7 +1,7 @@
 """CBOR (RFC 8949), the part that attestation uses, read strictly (docs/specs/evidence.md, B1-B5).
 
 Definite lengths only, no key twice, 16 levels, bounded sizes and counts, nothing after the end. Values come as Python's own;
-a tag as `Tag`. Why no library: docs/adr/0018-own-readers-for-evidence.md.
+a tag as `Tag`. Why no library: docs/adr/0019-own-readers-for-evidence.md.
 """
 
 import struct

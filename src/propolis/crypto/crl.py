@@ -1,6 +1,7 @@
 """Certificate revocation lists (RFC 5280, section 5; evidence.md, R1-R5): complete lists of one issuer, in time and signed."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 
 import msgspec
@@ -10,6 +11,7 @@ from propolis.crypto.x509 import Certificate
 from propolis.terms.calendar import Seconds
 from propolis.terms.errors import Rejected
 
+MAX_LISTS = 16  # of one issuer, each of which costs a signature
 MAX_AHEAD = 86400  # seconds: a list issued within a day after `now` is taken, as whoever verifies may state a day only
 _UNDERSTOOD = frozenset({"2.5.29.20", "2.5.29.35"})  # CRL number, authority key; a delta or partial list is neither
 
@@ -27,6 +29,7 @@ class RevocationList(msgspec.Struct, frozen=True, kw_only=True):
     signature: bytes
 
 
+@lru_cache(maxsize=64)  # a value of a value
 def parse(data: bytes) -> RevocationList:
     """Read one list in DER. Raises Rejected: truncated, trailing, oversize, der, sig_algo, crl_critical, crl_expired."""
     parts = der.children(der.one(data))
@@ -41,7 +44,7 @@ def parse(data: bytes) -> RevocationList:
     if algorithm.raw != parts[1].raw:
         raise Rejected("sig_algo", "a revocation list that names two signature algorithms")
     return RevocationList(
-        raw=bytes(data),
+        raw=data,
         tbs=parts[0].raw,
         issuer=der.expect(issuer, der.SEQUENCE).raw,
         since=x509.instant(since),
@@ -84,7 +87,7 @@ def check(found: RevocationList, issuer: Certificate, now: Seconds) -> None:
     if found.issuer != issuer.subject or not issuer.may_sign_lists():
         raise Rejected("crl_issuer", "a revocation list of another issuer")
     try:
-        keys.check(issuer.key, found.algorithm, found.tbs, found.signature)
+        keys.check_known(issuer.spki, found.algorithm, found.tbs, found.signature)
     except Rejected as error:
         raise Rejected("crl_signature", str(error)) from error
     if now < found.since - MAX_AHEAD:
@@ -119,6 +122,8 @@ def revoked(
 
 
 def _that_count(theirs: list[RevocationList], issuer: Certificate, now: Seconds) -> list[RevocationList]:
+    if len(theirs) > MAX_LISTS:
+        raise Rejected("oversize", f"{len(theirs)} revocation lists of one issuer")
     good: list[RevocationList] = []
     why: Rejected | None = None
     for found in theirs:

@@ -123,6 +123,12 @@ def check(key: PublicKey, algorithm: bytes, data: bytes, signature: bytes) -> No
         raise Rejected("signature", "the signature does not verify") from error
 
 
+@lru_cache(maxsize=512)  # only what holds is remembered: the same chains come with every report
+def check_known(spki: bytes, algorithm: bytes, data: bytes, signature: bytes) -> None:
+    """Check as `check` does, for what comes again and again: certificates and lists. Raises Rejected as that does."""
+    check(read(spki), algorithm, data, signature)
+
+
 def _need(fits: bool) -> None:
     if not fits:
         raise Rejected("sig_key_mismatch", "the signature is not of this kind of key")

@@ -1,12 +1,13 @@
 """X.509 certificates, read leniently enough for real hardware and strictly enough to build on (RFC 5280; evidence.md, X1-X5).
 
-Read: what path building needs. Not looked at: serial numbers of 0, unsorted names, the meaning of names. Never raised
-later: everything that can be wrong with a certificate is said while it is read, or when its key is.
+Read: what path building needs. Not looked at: serial numbers of 0, unsorted names, the meaning of names. Extensions and the
+key are read when they are asked for; whatever is wrong, and whenever it is found, it is a Rejected.
 """
 
 import base64
 import binascii
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -98,6 +99,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(der.oid(each) for each in der.children(der.one(found.value))) if found else frozenset()
 
 
+@lru_cache(maxsize=512)  # a value of a value: the same chains come with every report
 def parse(data: bytes) -> Certificate:
     """Read one certificate in DER. Raises Rejected: truncated, trailing, oversize, der, sig_algo."""
     if len(data) > MAX_CERTIFICATE:
@@ -120,7 +122,7 @@ def parse(data: bytes) -> Certificate:
     if len(window) != 2:
         raise Rejected("der", "a certificate without validity")
     return Certificate(
-        raw=bytes(data),
+        raw=data,
         tbs=parts[0].raw,
         serial=der.expect(serial, der.INTEGER).body,
         issuer=der.expect(issuer, der.SEQUENCE).raw,

@@ -15,6 +15,7 @@ from propolis.crypto.crl import RevocationList
 from propolis.crypto.paths import Roots
 from propolis.crypto.x509 import Certificate
 from propolis.decisions.appraisal import jsonic
+from propolis.decisions.appraisal.eventlog import SIGNATURE_AGILE
 from propolis.decisions.appraisal.result import Endorsements
 from propolis.terms.errors import Rejected
 
@@ -29,6 +30,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     lists: tuple[RevocationList, ...] = ()
     keys: tuple[bytes, ...] = ()
     documents: tuple[bytes, ...] = ()
+    logs: tuple[bytes, ...] = ()
     ignored: tuple[str, ...] = ()
 
     def joined(self, other: "Found") -> "Found":
@@ -44,7 +46,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     def endorsements(self) -> Endorsements:
         """Return all that may endorse. Raises Rejected(oversize)."""
         return Endorsements().joined(
-            Endorsements(certificates=self.certificates, lists=self.lists, documents=self.documents)
+            Endorsements(certificates=self.certificates, lists=self.lists, documents=self.documents, logs=self.logs)
         )
 
     def roots(self) -> Roots:
@@ -77,6 +79,8 @@ def read(content: bytes) -> Found:
     """Read one file. Raises Rejected."""
     if len(content) > MAX_FILE:
         raise Rejected("oversize", f"a file of {len(content)} bytes")
+    if content[32:48] == SIGNATURE_AGILE:
+        return Found(logs=(content,))
     text = content.strip()
     if text[:1] == b"{":
         document = jsonic.members(jsonic.read(text))

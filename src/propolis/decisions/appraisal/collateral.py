@@ -5,6 +5,7 @@ other. A signature covers the exact text of the inner object, which is never wri
 """
 
 import binascii
+from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from propolis.terms.errors import Rejected
 
 MAX_DOCUMENT = 1 << 20  # bytes
 MAX_LEVELS = 256
+MAX_SIGNERS, MAX_DOCUMENTS = 8, 64  # each pair costs a signature
 MAX_AHEAD = (
     86400  # seconds: what was issued within a day after `now` is taken, as whoever verifies may state a day only
 )
@@ -97,6 +99,7 @@ class QeIdentity(
         "mask": "attributesMask",
         "product": "isvprodid",
         "levels": "tcbLevels",
+        "evaluation": "tcbEvaluationDataNumber",
     },
 ):
     """What a quoting enclave must be, and which of its versions are how good."""
@@ -112,6 +115,7 @@ class QeIdentity(
     mrsigner: str
     product: int
     levels: tuple[Level, ...]
+    evaluation: int = 0
 
 
 class _Bundle(msgspec.Struct, frozen=True):
@@ -156,26 +160,39 @@ class Collateral(msgspec.Struct, frozen=True, kw_only=True):
 
 def gather(endorsements: Endorsements) -> Collateral:
     """Take collateral out of endorsements. Raises Rejected: collateral, oversize, and what the readers raise."""
-    tcb: list[Signed] = []
-    qe: list[Signed] = []
     joined = Endorsements(certificates=endorsements.certificates, lists=endorsements.lists)
-    for document in endorsements.documents:
-        if len(document) > MAX_DOCUMENT:
-            raise Rejected("oversize", f"collateral of {len(document)} bytes")
-        if b'"tcb_info"' in document:
-            bundle = _json(document, _Bundle)
-            tcb.append(Signed(bundle.tcb_info.encode(), _hex(bundle.tcb_info_signature)))
-            qe.append(Signed(bundle.qe_identity.encode(), _hex(bundle.qe_identity_signature)))
-            joined = joined.joined(_endorsed(bundle))
-        elif b'"tcbInfo"' in document:
-            answer = _json(document, _TcbAnswer)
-            tcb.append(Signed(bytes(answer.body), _hex(answer.signature)))
-        elif b'"enclaveIdentity"' in document:
-            identity = _json(document, _QeAnswer)
-            qe.append(Signed(bytes(identity.body), _hex(identity.signature)))
+    found = [read(document) for document in endorsements.documents]
+    for each in found:
+        joined = joined.joined(Endorsements(certificates=each.certificates, lists=each.lists))
     return Collateral(
-        tcb_infos=tuple(tcb), qe_identities=tuple(qe), certificates=joined.certificates, lists=joined.lists
+        tcb_infos=tuple(signed for each in found for signed in each.tcb_infos),
+        qe_identities=tuple(signed for each in found for signed in each.qe_identities),
+        certificates=joined.certificates,
+        lists=joined.lists,
     )
+
+
+@lru_cache(maxsize=64)  # a value of a value: collateral holds for weeks
+def read(document: bytes) -> Collateral:
+    """Take collateral out of one document; one that is no collateral holds none. Raises Rejected as `gather`."""
+    if len(document) > MAX_DOCUMENT:
+        raise Rejected("oversize", f"collateral of {len(document)} bytes")
+    if b'"tcb_info"' in document:
+        bundle = _json(document, _Bundle)
+        endorsed = _endorsed(bundle)
+        return Collateral(
+            tcb_infos=(Signed(bundle.tcb_info.encode("utf-8", "replace"), _hex(bundle.tcb_info_signature)),),
+            qe_identities=(Signed(bundle.qe_identity.encode("utf-8", "replace"), _hex(bundle.qe_identity_signature)),),
+            certificates=endorsed.certificates,
+            lists=endorsed.lists,
+        )
+    if b'"tcbInfo"' in document:
+        answer = _json(document, _TcbAnswer)
+        return Collateral(tcb_infos=(Signed(bytes(answer.body), _hex(answer.signature)),))
+    if b'"enclaveIdentity"' in document:
+        identity = _json(document, _QeAnswer)
+        return Collateral(qe_identities=(Signed(bytes(identity.body), _hex(identity.signature)),))
+    return Collateral()
 
 
 def _endorsed(bundle: _Bundle) -> Endorsements:
@@ -198,6 +215,16 @@ def _hex(text: str) -> bytes:
         return binascii.unhexlify(text)
     except (binascii.Error, ValueError) as error:
         raise Rejected("collateral", "hex that is none") from error
+
+
+@lru_cache(maxsize=64)
+def _tcb_info(text: bytes) -> TcbInfo:
+    return _json(text, TcbInfo)
+
+
+@lru_cache(maxsize=64)
+def _qe_identity(text: bytes) -> QeIdentity:
+    return _json(text, QeIdentity)
 
 
 def _json(text: bytes, kind: type[T]) -> T:
@@ -223,18 +250,18 @@ def verified(found: Collateral, *, tee: str, fmspc: bytes, pce: bytes, roots: Ro
     """
     tcb, tcb_end = _first(found, found.tcb_infos, "tcb_signature", roots, now)
     qe, qe_end = _first(found, found.qe_identities, "qe_signature", roots, now)
-    infos = [_json(text, TcbInfo) for text in tcb]
+    infos = [_tcb_info(text) for text in tcb]
     matching = [each for each in infos if each.id == tee and each.version == 3]
     if not matching:
         raise Rejected("collateral", f"no TCB info of version 3 for {tee}")
     ours = [each for each in matching if _hex(each.fmspc) == fmspc and _hex(each.pce) == pce]
     if not ours:
         raise Rejected("tcb_fmspc", "TCB info of another platform")
-    identities = [_json(text, QeIdentity) for text in qe]
+    identities = [_qe_identity(text) for text in qe]
     wanted = [each for each in identities if each.id == {"SGX": "QE", "TDX": "TD_QE"}[tee] and each.version == 2]
     if not wanted:
         raise Rejected("qe_identity", f"no identity of the quoting enclave for {tee}")
-    info, identity = max(ours, key=lambda each: each.evaluation), wanted[0]
+    info, identity = max(ours, key=_evaluation), max(wanted, key=_evaluation)
     ends = [
         _in_time("tcb_expired", info.since, info.until, now),
         _in_time("qe_expired", identity.since, identity.until, now),
@@ -253,8 +280,11 @@ def _first(
     good: dict[bytes, None] = {}
     ends: list[int] = []
     why = Rejected("collateral_missing", "the certificate that signs collateral is missing")
-    for signer in (each for each in found.certificates if _SIGNING in each.subject):
-        texts = [each.text for each in candidates if _holds(signer, each)]
+    signers = [each for each in found.certificates if _SIGNING in each.subject]
+    if len(signers) > MAX_SIGNERS or len(candidates) > MAX_DOCUMENTS:
+        raise Rejected("oversize", "more collateral than one platform needs")
+    for signer in signers:
+        texts = [each.text for each in candidates if _holds(signer.spki, each.text, each.signature)]
         try:
             if not texts:
                 raise Rejected(reason, "collateral whose signature does not verify")
@@ -270,15 +300,20 @@ def _first(
     return list(good), min(ends)
 
 
-def _holds(signer: Certificate, signed: Signed) -> bool:
-    if len(signed.signature) != 64:
+@lru_cache(maxsize=64)
+def _holds(spki: bytes, text: bytes, signature: bytes) -> bool:
+    if len(signature) != 64:
         return False
-    r, s = (int.from_bytes(half, "big") for half in (signed.signature[:32], signed.signature[32:]))
+    r, s = (int.from_bytes(half, "big") for half in (signature[:32], signature[32:]))
     try:
-        keys.check_raw(signer.key, 256, signed.text, r, s)
+        keys.check_raw(keys.read(spki), 256, text, r, s)
     except Rejected:
         return False
     return True
+
+
+def _evaluation(document: TcbInfo | QeIdentity) -> int:
+    return document.evaluation
 
 
 def _in_time(reason: str, since: str, until: str, now: Seconds) -> int:

@@ -11,6 +11,7 @@ from propolis.terms.errors import Rejected
 MAX_EVIDENCE = 4 << 20  # bytes, wrapping included
 MAX_CHAIN = 16
 _NAMES = ("evidence", "quote", "report", "token", "document")
+_LOG = "cc_eventlog"
 _CERTIFICATES = ("certificates", "cert_chain", "vcek", "vlek")
 
 Unwrapped = tuple[bytes, Endorsements]
@@ -69,7 +70,7 @@ def _json(value: jsonic.Json, kind: str) -> Unwrapped:
 
 
 def _endorsed(found: dict[str, jsonic.Json]) -> Endorsements:
-    """Take out what a bundle brings along: certificates, and collateral as an object or text."""
+    """Take out what a bundle brings along: certificates, collateral as an object or text, a log."""
     endorsed = Endorsements()
     for name in _CERTIFICATES:
         given = found.get(name)
@@ -78,8 +79,13 @@ def _endorsed(found: dict[str, jsonic.Json]) -> Endorsements:
                 body = each.get("data") if isinstance(each, dict) else each
                 endorsed = endorsed.joined(Endorsements(certificates=certificates_in(body, name)))
     collateral = found.get("collateral")
-    if isinstance(collateral, dict):
+    if isinstance(collateral, str):
+        endorsed = endorsed.joined(Endorsements(documents=(collateral.encode("utf-8", "replace"),)))
+    elif isinstance(collateral, dict):
         endorsed = endorsed.joined(Endorsements(documents=(jsonic.written(collateral),)))
+    log = found.get(_LOG)
+    if log:
+        endorsed = endorsed.joined(Endorsements(logs=(jsonic.octets(log, _LOG),)))
     return endorsed
 
 

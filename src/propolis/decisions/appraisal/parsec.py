@@ -1,4 +1,4 @@
-"""Parsec's TPM key attestation: a key certified by an attestation key, and a quote by the same (evidence.md, K5-K9).
+"""Parsec's TPM key attestation: a key certified by an attestation key, and a quote by the same (evidence.md, TK1-TK5).
 
 Source: Parsec key attestation, draft-fossati-tls-attestation's TPM conceptual message (KAT and PAT maps). The attestation
 key is pinned: nothing in such evidence endorses it.

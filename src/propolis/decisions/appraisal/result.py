@@ -39,11 +39,13 @@ _UNSAFE = ("debug", "migratable", "vmpl", "sept_ve", "service_td", "lifecycle", 
 
 
 class Endorsements(msgspec.Struct, frozen=True, kw_only=True):
-    """What vendors say, brought along by anybody: certificates, revocation lists, JSON documents. Trusted only by signature."""
+    """What vendors say, brought along by anybody: certificates, revocation lists, JSON documents. Trusted only by signature;
+    event logs, which are worth what registers they replay to."""
 
     certificates: tuple[Certificate, ...] = ()
     lists: tuple[RevocationList, ...] = ()
     documents: tuple[bytes, ...] = ()
+    logs: tuple[bytes, ...] = ()
 
     def joined(self, other: "Endorsements") -> "Endorsements":
         """Return both together. Raises Rejected(oversize)."""
@@ -51,8 +53,9 @@ class Endorsements(msgspec.Struct, frozen=True, kw_only=True):
             certificates=tuple({each.raw: each for each in (*self.certificates, *other.certificates)}.values()),
             lists=tuple({each.raw: each for each in (*self.lists, *other.lists)}.values()),
             documents=(*self.documents, *other.documents),
+            logs=(*self.logs, *other.logs),
         )
-        if max(len(both.certificates), len(both.lists), len(both.documents)) > MAX_ENDORSEMENTS:
+        if max(len(both.certificates), len(both.lists), len(both.documents), len(both.logs)) > MAX_ENDORSEMENTS:
             raise Rejected("oversize", "more endorsements than anybody needs")
         return both
 

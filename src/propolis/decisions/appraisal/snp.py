@@ -74,27 +74,26 @@ def verify_signed(
 
 
 def _leaf(report: Report, endorsements: Endorsements) -> Certificate:
-    """Return the certificate of the kind of key that the report names (S5)."""
-    found = {kind: _ones(endorsements, kind) for kind in (_CHIP, _CLOUD)}
+    """Return the certificate of the kind of key that the report names, of this chip and TCB if there is one (S5)."""
     wanted, other = (_CHIP, _CLOUD) if report.signer == snp_report.VCEK else (_CLOUD, _CHIP)
-    if found[wanted]:
-        first, *more = found[wanted]
-        return next((each for each in found[wanted] if _signed(report, each)), first) if more else first
-    if found[other]:
+    found = [each for each in endorsements.certificates if wanted in each.extensions]
+    if found:
+        return next((each for each in found if _names(each, report)), found[0])
+    if any(other in each.extensions for each in endorsements.certificates):
         raise Rejected("key_kind", "the certificate is not of the kind of key that signed the report")
     raise Rejected("endorsement_missing", "the certificate of the chip's key (VCEK or VLEK) is missing")
 
 
-def _ones(endorsements: Endorsements, kind: str) -> list[Certificate]:
-    return [each for each in endorsements.certificates if kind in each.extensions]
-
-
-def _signed(report: Report, leaf: Certificate) -> bool:
+def _names(leaf: Certificate, report: Report) -> bool:
+    """Return whether a certificate says it is for this report; whether that is so is found out later."""
     try:
-        keys.check_raw(leaf.key, 384, report.raw[: snp_report.SIGNED], report.r, report.s)
+        product = _bind_product(report, leaf)
+        reported = snp_report.tcb(report.reported, product)
+        if report.signer == snp_report.VCEK:
+            _bind_chip(report, leaf)
+        return _certified(leaf, reported) == reported
     except Rejected:
         return False
-    return True
 
 
 def _bind_product(report: Report, leaf: Certificate) -> str:

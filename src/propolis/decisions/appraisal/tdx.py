@@ -1,7 +1,8 @@
-"""TDX quotes: what a trust domain says of itself, and its appraisal (Intel TDX Module ABI, TDREPORT; evidence.md, X1-X6)."""
+"""TDX quotes: what a trust domain says of itself, and its appraisal (Intel TDX Module ABI, TDREPORT; evidence.md, TD1-TD5)."""
 
 from propolis.crypto.paths import Roots
-from propolis.decisions.appraisal import dcap, dcap_quote, standing
+from propolis.crypto.tpm.ids import Alg
+from propolis.decisions.appraisal import dcap, dcap_quote, eventlog, standing
 from propolis.decisions.appraisal.result import (
     NO_REFERENCE,
     Appraised,
@@ -35,10 +36,32 @@ def verify(evidence: bytes, endorsements: Endorsements, nonce: bytes | None, roo
     return Verified(
         technology=TECHNOLOGY,
         identity=proof.identity,
-        facts={**proof.facts(), **_facts(body)},
+        facts={**proof.facts(), **_facts(body), "log-covers": _replayed(body, endorsements.logs)},
         fresh=fresh,
         until=expires(now, proof.until),
     )
+
+
+def _rtmrs(body: bytes) -> list[bytes]:
+    return [body[328 + 48 * place : 376 + 48 * place] for place in range(_RTMRS)]
+
+
+def _replayed(body: bytes, logs: tuple[bytes, ...]) -> tuple[str, ...]:
+    """Return the registers that a log explains; each log must replay to what was quoted (TD5).
+
+    In a CC event log register 0 is MRTD and RTMRs begin at 1 (TCG-like numbering of UEFI's CC measurement protocol). What the
+    firmware never extends (RTMR 3, the system's own) may be missing; 0 to 2 may not. Raises Rejected(log_*, oversize).
+    """
+    if len(logs) > 1:
+        raise Rejected("envelope_evidence", f"{len(logs)} event logs for one trust domain")
+    if not logs:
+        return ()
+    log = eventlog.parse(logs[0])
+    named = {event.pcr for event in log.events if event.type != eventlog.NO_ACTION}
+    quoted = {place + 1: value for place, value in enumerate(_rtmrs(body))}
+    covered = [place for place in range(_RTMRS) if place < _RTMRS - 1 or place + 1 in named or not any(quoted[_RTMRS])]
+    eventlog.agrees(log, quoted, Alg.SHA384, [place + 1 for place in covered])
+    return tuple(f"rtmr{place}" for place in covered)
 
 
 def _facts(body: bytes) -> Facts:
@@ -58,7 +81,7 @@ def _facts(body: bytes) -> Facts:
         "config-id": body[184:232].hex(),
         "owner": body[232:280].hex(),
         "owner-config": body[280:328].hex(),
-        **{f"rtmr{place}": body[328 + 48 * place : 376 + 48 * place].hex() for place in range(_RTMRS)},
+        **{f"rtmr{place}": value.hex() for place, value in enumerate(_rtmrs(body))},
         "report-data": body[520:584].hex(),
     }
 
