@@ -6,10 +6,11 @@ import pytest
 
 from propolis.adapters.tpm.attester import TpmAttester
 from propolis.adapters.tpm.emulator import Emulator
+from propolis.adapters.tpm.software import SoftwareAttester
 from propolis.adapters.world.system import SystemEntropy
 from propolis.testing import attester as suite
 
-pytestmark = pytest.mark.skipif(
+needs_swtpm = pytest.mark.skipif(
     shutil.which("swtpm") is None, reason="swtpm is not installed: apt install swtpm swtpm-tools"
 )
 
@@ -26,6 +27,15 @@ def emulator(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("case", suite.SUITE, ids=lambda case: case.__name__)
+async def test_the_stand_in(case):
+    async def make():
+        return SoftwareAttester(b"one machine")
+
+    await case(make)
+
+
+@needs_swtpm
+@pytest.mark.parametrize("case", suite.SUITE, ids=lambda case: case.__name__)
 async def test_attester(case, emulator, tmp_path):
     async def make():
         return TpmAttester(emulator.line, SystemEntropy(), event_log=tmp_path / "no", ima_list=tmp_path / "no")
@@ -33,6 +43,7 @@ async def test_attester(case, emulator, tmp_path):
     await case(make)
 
 
+@needs_swtpm
 async def test_a_manufactured_one_shows_its_certificate_and_that_it_is_emulated(emulator, request):
     identity = await TpmAttester(emulator.line, SystemEntropy()).identity()
     assert identity.emulated

@@ -9,8 +9,8 @@ from typing import TypeVar
 from propolis.adapters.tpm import keys
 from propolis.adapters.tpm.client import Tpm
 from propolis.ports.attester import Identity, Shown
-from propolis.ports.tpm import TpmLine
 from propolis.ports.entropy import Entropy
+from propolis.ports.tpm import TpmLine
 
 T = TypeVar("T")
 EVENT_LOG = Path("/sys/kernel/security/tpm0/binary_bios_measurements")
