@@ -19,7 +19,7 @@ from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import GRANTED, INPUTS, RESULTS, KeptResult, task_key
-from propolis.protocols.jobs.release import Gate
+from propolis.protocols.jobs.release import Release
 from propolis.protocols.jobs.sending import Sending
 from propolis.protocols.machine import Action, BodyPart, Event, FromStore, Mail, Persist, Tell, WorkDone, WorkFailed
 from propolis.terms.contact import Contact
@@ -69,7 +69,7 @@ class Submitter:
         """
         self._orchestrator = orchestrator
         self._epoch = epoch
-        self._gate = Gate(orchestrator.id, operator, known, removals)
+        self._release = Release(orchestrator.id, operator, known, removals)
         self._jobs: dict[JobId, Sending] = {}
         self._work: dict[int, _Sealing | _Opening] = {}
         self._next_ticket = 1
@@ -190,10 +190,10 @@ class Submitter:
         job = self._jobs.get(JobId(message.job))
         if job is None:
             return
-        receipt = self._gate.receipt(message)
+        receipt = self._release.receipt(message)
         if receipt is None:
             return
-        reasons = self._gate.lacking(job.spec, receipt, job.granted)
+        reasons = self._release.lacking(job.spec, receipt, job.granted)
         if reasons:
             self._deny(receipt, message.job, "; ".join(reasons))
             return
@@ -205,7 +205,7 @@ class Submitter:
 
     def _shown(self, signed: SignedRemovals) -> None:
         """Keep a newer list of removals; an older one, or another's, says nothing."""
-        if self._gate.newer(signed):
+        if self._release.newer(signed):
             self._out.append(Persist((Put(REMOVALS, LIST, codec.encode(signed)),)))
 
     def _deny(self, receipt: Receipt, job: bytes, reason: str) -> None:
@@ -239,7 +239,7 @@ class Submitter:
 
     def _ran(self, job: Sending, item: say.TaskResult) -> bool:
         receipt = job.granted.get(GuestId(item.guest))
-        return receipt is not None and receipt.node == item.node and not self._gate.removed(receipt)
+        return receipt is not None and receipt.node == item.node and not self._release.removed(receipt)
 
     def _opened(self, opening: _Opening, verdicts: list[bool]) -> None:
         job = self._jobs.get(opening.job)
