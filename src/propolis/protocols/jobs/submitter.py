@@ -63,9 +63,9 @@ class Submitter:
         removals: SignedRemovals | None = None,
         epoch: float = 0.0,
     ) -> None:
-        """`operator`: whose word on a node counts; `removals`: its newest list that is kept (docs/specs/identity.md, 5, 6).
+        """`operator`: whose word on a node counts; `removals`: its newest list that is kept.
 
-        `epoch`: seconds since 1970 at instant 0, as it is kept when a key was given.
+        docs/specs/identity.md, steps 5 and 6. `epoch`: seconds since 1970 at instant 0, as it is kept when a key was given.
         """
         self._orchestrator = orchestrator
         self._epoch = epoch
