@@ -217,3 +217,10 @@ def test_every_file_that_a_page_or_a_comment_names_is_there():
     for path in (path for path in places if path.suffix in (".py", ".md", ".toml")):
         for word in re.findall(r"\b(?:tests|docs|examples|benchmarks)/[\w/-]+\.(?:py|md)\b", path.read_text()):
             assert (ROOT / word).is_file(), f"{path.relative_to(ROOT)} names {word}"
+
+
+def test_every_error_that_names_one_thing_says_the_way_out():
+    """A branch of the tree, and a setting that is off, say it where they are raised: the way out depends on what is off."""
+    leaves = [kind for kind in tree(errors.PropolisError) if not kind.__subclasses__()]
+    assert len(leaves) > 12
+    assert [kind.__name__ for kind in leaves if not kind.hint and kind is not errors.ConfigError] == []
