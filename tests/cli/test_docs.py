@@ -69,6 +69,7 @@ def test_the_readmes_commands_and_its_five_lines(shell):
         if line.split()[0] not in ("up", "down"):
             shell(line)
     (five,) = blocks(README, "python")
+    assert len([line for line in five.splitlines() if line.strip()]) == 5
     (shell.folder / "five.py").write_text(five)
     done = subprocess.run(
         [sys.executable, "five.py"],
