@@ -142,7 +142,10 @@ class Client:
     # -- jobs
 
     async def submit(self, draft: Draft, inputs: list[bytes]) -> Live:
-        """Seal and keep a job, then ask the fleet for it; a job that is kept already is taken up. Raises StoreFull."""
+        """Seal and keep a job, then ask the fleet for it; a job that is kept already is taken up.
+
+        Raises StoreFull, and TooLarge for a program over what a guest takes.
+        """
         job = draft.spec.id
         if job in self._chest.jobs():
             return await self.reopen(job)

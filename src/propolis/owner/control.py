@@ -166,7 +166,7 @@ async def read(reader: asyncio.StreamReader, kind: Any) -> Any:
 
 
 async def write(writer: asyncio.StreamWriter, record: object) -> None:
-    """Send a record. Raises HolderGone."""
+    """Send a record. Raises HolderGone, TooLarge."""
     data = codec.encode(record)
     if len(data) > MAX_RECORD:
         raise TooLarge(f"a record of {len(data)} bytes does not travel")
