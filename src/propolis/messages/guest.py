@@ -7,9 +7,10 @@ from typing import Annotated
 import msgspec
 
 from propolis.messages import codec
-from propolis.messages.jobs import Attempt, Code, Id16, Id32, Indices, Reason
+from propolis.messages.jobs import Attempt, Code, Indices, Reason
 from propolis.terms.capability import Isolation
 from propolis.terms.errors import MalformedMessage
+from propolis.terms.identity import Id16, Id32
 from propolis.terms.job import MAX_MEMORY_MB, Kind
 
 MAX_FRAME = 64 * 1024 * 1024

@@ -1,6 +1,7 @@
 """What an owner's client keeps on its own disk: its jobs, their secrets, sealed inputs and results. Mode 0600, never sent.
 
 Whoever can read this file can read the owner's jobs: it is as private as the owner's own machine.
+docs/specs/job.md numbers the steps cited here.
 """
 
 import secrets

@@ -63,7 +63,10 @@ def read_arrays(path: Path) -> Array | dict[str, Array]:
 
 
 def read_values(path: Path) -> list[Any]:
-    """Return the inputs in a file, one per task: a JSON list, JSON lines, the rows of a table as dicts, or of one array."""
+    """Return the inputs in a file, one per task: a JSON list, JSON lines, the rows of a table as dicts, or of one array.
+
+    Raises DataError.
+    """
     _checked(path)
     ending = path.suffix.lower()
     if ending == ".json":

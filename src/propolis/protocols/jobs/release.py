@@ -20,7 +20,7 @@ from propolis.terms.identity import GuestId, NodeId
 from propolis.terms.job import MAX_GRANTED, JobSpec, Receipt
 
 
-class Gate:
+class Release:
     """What one owner checks of a guest before it seals a key to it."""
 
     def __init__(self, fleet: NodeId, operator: NodeId, known: Known, kept: SignedRemovals | None) -> None:

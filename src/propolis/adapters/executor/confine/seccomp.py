@@ -97,10 +97,6 @@ def _low(argument: int) -> Instruction:
     return (_LD_W_ABS, 0, 0, 16 + 8 * argument)
 
 
-def _high(argument: int) -> Instruction:
-    return (_LD_W_ABS, 0, 0, 20 + 8 * argument)
-
-
 def _ret(value: int) -> Instruction:
     return (_RET, 0, 0, value)
 
