@@ -91,6 +91,7 @@ class Life:
     def _attach(self, household: Household, party: OrchestratorParty) -> None:
         """Say who does what the party asks for."""
         driver, blobs, solver = household.driver, FileBlobs(self._home / "blobs"), GreedySolver()
+        blobs.retain(party.dispatcher.programs())
         service = household.serve(blobs, lambda peer, blob: party.registrar.is_member(peer))
         household.post.limit_bodies(party.office.body_limit)
 

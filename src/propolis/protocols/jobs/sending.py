@@ -1,9 +1,10 @@
 """One job of an owner's: which of its sealed inputs are on the way or stored, and which of its results are here."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from propolis.protocols.jobs.bits import Bits
-from propolis.terms.identity import GuestId
+from propolis.terms.identity import GuestId, NodeId
 from propolis.terms.job import JobSpec, Receipt
 
 UPLOAD_BYTES = 8 * 1024 * 1024
@@ -23,8 +24,19 @@ class Sending:
         self.ended = False
         # guests that hold a key; an id names one guest for ever
         self.granted: dict[GuestId, Receipt] = {receipt.guest_id: receipt for receipt in granted}
+        self.machines = Counter(receipt.node_id for receipt in self.granted.values())  # keys that went to each
         self._flying: dict[int, int] = {}  # index -> bytes sent and not yet stored
         self._cursor = 0
+
+    def give(self, receipt: Receipt) -> None:
+        """A key goes to this guest; to one that has it, again."""
+        if receipt.guest_id not in self.granted:
+            self.granted[receipt.guest_id] = receipt
+            self.machines[receipt.node_id] += 1
+
+    def keys_of(self, node: NodeId) -> int:
+        """Return how many guests of a machine were given keys."""
+        return self.machines[node]
 
     def begin(self) -> None:
         """A fresh session: the orchestrator says again what it has."""
