@@ -120,8 +120,8 @@ class Chest:
 
     def credentials(self, member: NodeId) -> list[Credential]:
         """Return the credentials that a node showed in receipts when its guests were given keys, each once."""
-        rows = (codec.decode(row, Granted).receipt for _, row in self._store.scan(GRANTED) if bytes(member) in row)
-        receipts: list[Receipt] = [codec.decode(data, Receipt) for data in rows]
+        kept: list[Granted] = [codec.decode(row, Granted) for _, row in self._store.scan(GRANTED) if bytes(member) in row]
+        receipts: list[Receipt] = [codec.decode(one.receipt, Receipt) for one in kept]
         found = (one.credential for one in receipts if one.node_id == member and one.credential is not None)
         return list(dict.fromkeys(found))
 
