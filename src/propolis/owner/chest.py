@@ -120,7 +120,9 @@ class Chest:
 
     def credentials(self, member: NodeId) -> list[Credential]:
         """Return the credentials that a node showed in receipts when its guests were given keys, each once."""
-        kept: list[Granted] = [codec.decode(row, Granted) for _, row in self._store.scan(GRANTED) if bytes(member) in row]
+        kept: list[Granted] = [
+            codec.decode(row, Granted) for _, row in self._store.scan(GRANTED) if bytes(member) in row
+        ]
         receipts: list[Receipt] = [codec.decode(one.receipt, Receipt) for one in kept]
         found = (one.credential for one in receipts if one.node_id == member and one.credential is not None)
         return list(dict.fromkeys(found))

@@ -33,6 +33,7 @@ class Alarm(IntEnum):
     PROGRESS = 2
     TAIL = 3
     FEED = 4
+    RETIRED = 5
 
 
 class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from propolis.terms.time import Instant, earliest
 OF_OWNERS = (say.Submit, say.PutInputs, say.Grant, say.Denied, say.Taken, say.Rejected, say.Stop, say.Ask)
 OF_NODES = (say.Resume, say.GuestReady, say.GuestServing, say.GuestGone, say.TasksEnded, say.HasProgram)
 SOLVE_AGAIN = 1.0
+MOST_FETCH_PAUSE = 60.0  # of a program that its owner does not hand over
 PLAN_EVERY = 0.02
 
 
@@ -270,7 +271,10 @@ class Dispatcher:
         if disk_full:
             ledger.end(self.desk, job, JobState.FAILED, job.reason, now)
         else:
-            self.desk.retry(Instant(now + SOLVE_AGAIN))
+            job.unfetched += 1
+            pause = min(SOLVE_AGAIN * 2.0 ** min(job.unfetched - 1, 10), MOST_FETCH_PAUSE)
+            job.fetch_at = Instant(now + pause)
+            self.desk.retry(job.fetch_at)
 
     def _solve_again(self, why: str, now: Instant) -> None:
         self.desk.retry(Instant(now + SOLVE_AGAIN))

@@ -97,7 +97,7 @@ def resync(desk: Desk, job: Job, now: Instant) -> None:
 
 def fetch_program(desk: Desk, job: Job) -> None:
     """Ask the owner for the sealed program, once at a time."""
-    if job.live and not job.has_program and not job.fetching:
+    if job.live and not job.has_program and not job.fetching and desk.now >= job.fetch_at:
         job.fetching = True
         holder = Contact(peer=job.owner, addresses=())
         desk.do(ev.FetchProgram(desk.ticket(job), job.spec.program, (holder,)))
