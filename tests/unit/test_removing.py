@@ -99,3 +99,12 @@ def test_the_operator_knows_by_its_own_receipts_how_a_node_came_whatever_the_orc
         kept = Granted(receipt=codec.encode(receipt), signature=bytes(64), at=1)
         store.commit([Put(GRANTED, b"j" * 16 + receipt.guest, codec.encode(kept))])
     assert Chest(store).credentials(NODE) == [its]
+
+
+def test_nodes_that_bear_each_others_keys_as_names_are_still_removed_and_nobody_in_their_place():
+    rows = [row(NODE, OTHER.hex()), row(OTHER, NODE.hex())]
+    assert members.named(NODE.hex(), rows) == (NODE, None)
+    assert members.named(OTHER.hex().upper(), rows) == (OTHER, None)
+    assert members.named((b"z" * 32).hex(), [row(NODE, (b"z" * 32).hex())])[0] == b"z" * 32, (
+        "a list the orchestrator made"
+    )
