@@ -1,7 +1,7 @@
 """Owners that want more than their share of others' time: tasks of a day on every slot, programs that never arrive."""
 
 import msgspec
-from hub import NODE, OWNER, SPEC, Hub
+from hub import EVIL, NODE, OWNER, SPEC, Hub
 
 from propolis.messages import jobs as say
 from propolis.protocols import session
@@ -31,6 +31,18 @@ def test_tasks_of_a_day_on_every_slot_leave_a_later_owner_its_share_within_minut
     job = hub.machine.desk.jobs[day.job]
     assert not job.strikes
     assert not job.barred
+
+
+def test_a_node_that_claims_many_slots_does_not_lend_its_owner_the_others_for_a_day():
+    """Slots nobody serves on raise everybody's share, so the greedy one is within its own."""
+    hub, day, mine = Hub(), spec_of(b"d", task_seconds=86_400), spec_of(b"m")
+    hub.enter(NODE, slots=4)
+    hub.upload(day, GREEDY)
+    assert len(hub.serving(NODE, day.job)) == 4
+    hub.enter(EVIL, slots=4096)
+    hub.upload(mine, OWNER)
+    hub.wait(shares.TURN_SECONDS + 600.0)
+    assert any(message.spec.job == mine.job for message in hub.said_to(NODE, say.OpenGuests))
 
 
 def test_a_long_task_alone_is_not_disturbed():

@@ -21,6 +21,7 @@ SPEED_TRUSTED = 4.0  # a node that serves is at most this much faster than the m
 RETIRE_SECONDS = (
     300.0  # a guest above its owner's share that others wait for may still run; then its task runs again later
 )
+TURN_SECONDS = 3600.0  # and one within its share, where slots are fewer than owners
 TURN = 60.0  # seconds an owner keeps its only slot while another has none
 LOOKED_AT = 8  # owners below their share whose first job is looked at in one round
 
@@ -119,8 +120,8 @@ def _retire(desk: Desk, guest: Guest, held: Counter[NodeId], share: int, turn_ov
     if guest.retiring or (held[owner] <= share and guest.born > turn_over):
         return False
     guest.retiring = True
-    if held[owner] > share:
-        desk.alarm(Instant(desk.now + RETIRE_SECONDS), Alarm.RETIRED, guest.id)
+    patience = RETIRE_SECONDS if held[owner] > share else TURN_SECONDS
+    desk.alarm(Instant(desk.now + patience), Alarm.RETIRED, guest.id)
     held[owner] -= 1
     if guest.phase is not Phase.SERVING or not guest.outstanding:
         desk.leaving[guest.id] = None
