@@ -92,6 +92,7 @@ class Life:
     def _attach(self, household: Household, party: OrchestratorParty) -> None:
         """Say who does what the party asks for."""
         driver, blobs = household.driver, FileBlobs(self._home / "blobs")
+        blobs.retain(party.dispatcher.programs())
         solver: Solver = GreedySolver()
         service = household.serve(blobs, lambda peer, blob: party.registrar.is_member(peer))
         household.post.limit_bodies(party.office.body_limit)

@@ -226,7 +226,8 @@ class Client:
         """Remove a member as the fleet's operator. Raises InvitationRefused for everyone else, TooLarge."""
         if self._fleet.operator:
             raise InvitationRefused("only the fleet's operator removes members", hint=OPERATORS)
-        signed = inviting.removed(self._fleet.orchestrator.id, self._chest.removals(), member, shown, self._keys)
+        seen = (shown, *self._chest.credentials(member))
+        signed = inviting.removed(self._fleet.orchestrator.id, self._chest.removals(), member, seen, self._keys)
         answer = await self._asking.answer(lambda ticket: RemoveAsked(ticket, signed))
         if answer.reason:
             raise InvitationRefused(answer.reason, hint=OPERATORS)

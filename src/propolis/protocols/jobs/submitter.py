@@ -176,11 +176,11 @@ class Submitter:
         receipt = self._release.receipt(message)
         if receipt is None:
             return
-        reasons = self._release.lacking(job.spec, receipt, job.granted)
+        reasons = self._release.lacking(job.spec, receipt, job.granted, job.keys_of(receipt.node_id))
         if reasons:
             self._deny(receipt, message.job, "; ".join(reasons))
             return
-        job.granted[receipt.guest_id] = receipt
+        job.give(receipt)
         at = max(0, int(self._epoch + now))
         kept = Granted(receipt=message.receipt, signature=message.signature, at=at)
         ticket = self._ticket(Sealing(job.spec.id, receipt.guest_id, kept))
