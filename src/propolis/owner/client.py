@@ -221,11 +221,11 @@ class Client:
     async def remove(self, member: NodeId, shown: Credential | None) -> None:
         """Remove a member as the fleet's operator. Raises InvitationRefused for everyone else, TooLarge."""
         if self._fleet.operator:
-            raise InvitationRefused("only the fleet's operator removes members")
+            raise InvitationRefused("only the fleet's operator removes members", hint="ask the operator to remove it")
         signed = inviting.removed(self._fleet.orchestrator.id, self._chest.removals(), member, shown, self._keys)
         answer = await self._answer(lambda ticket: RemoveAsked(ticket, signed))
         if answer.reason:
-            raise InvitationRefused(answer.reason)
+            raise InvitationRefused(answer.reason, hint="propolis nodes shows who is in; only the operator removes")
 
     def _fail(self, error: PropolisError) -> None:
         """The driver ended (a full disk, a defect of ours): whoever waits here is told, instead of waiting for ever."""
