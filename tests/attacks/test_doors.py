@@ -266,3 +266,29 @@ async def test_a_full_door_lets_the_next_one_in(monkeypatch):
     await asyncio.wait_for(opened.wait(), 20)
     await asyncio.wait_for(silent[0].closed(), 20)
     await post.stop()
+
+
+@pytest.mark.timeout(120)
+async def test_one_peer_at_the_door_a_thousand_times_sends_no_visitor_away(monkeypatch):
+    monkeypatch.setattr(doors, "MAX_WAITING", 8)
+    net, streams = MemoryNet(), asyncio.Queue()
+    there, crowd = net.wire(secrets.token_bytes(32)), net.wire(secrets.token_bytes(32))
+
+    async def on_blob(peer, stream):
+        await streams.put(peer)
+        await asyncio.Event().wait()
+
+    post = Post([there], MemoryStore(), lambda event: None)
+    post.serve_blobs(on_blob, visitors=True)
+    post.start()
+    contact = Contact(peer=there.identity, addresses=there.addresses)
+    honest = net.wire(secrets.token_bytes(32))
+    visitor = await honest.dial(contact)
+    await (await visitor.open_stream()).write(b"B")
+    await asyncio.wait_for(streams.get(), 20)
+    many = [await crowd.dial(contact) for _ in range(30)]
+    for channel in many[:20]:
+        await asyncio.wait_for(channel.closed(), 20)
+    await (await visitor.open_stream()).write(b"B")
+    assert await asyncio.wait_for(streams.get(), 20) == honest.identity
+    await post.stop()

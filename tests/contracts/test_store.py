@@ -45,6 +45,17 @@ def test_committed_rows_survive_a_kill(tmp_path):
     assert [key for key, _ in store.scan("a")] == [key for key, _ in store.scan("b")], "no half commit"
 
 
+@pytest.mark.parametrize(("durable", "synchronous"), [(False, 1), (True, 2)])
+def test_the_journal_is_a_write_ahead_log_and_an_owners_is_synced(tmp_path, durable, synchronous):
+    """docs/adr/0013-who-syncs.md. A test cannot cut the power: it asks SQLite what it does. 1 = NORMAL, 2 = FULL."""
+    store = SqliteStore(tmp_path / "s.db", durable=durable)
+    store.commit([Put("a", b"k", b"v")])
+    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (synchronous,)
+    assert (tmp_path / "s.db-wal").stat().st_size > 0
+    store.close()
+
+
 def test_two_processes_cannot_share_a_folder(tmp_path):
     first = SqliteStore(tmp_path / "s.db")
     with pytest.raises(ConfigError, match="in use"):

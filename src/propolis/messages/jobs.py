@@ -5,16 +5,14 @@ from typing import Annotated
 import msgspec
 
 from propolis.terms.contact import Contact
+from propolis.terms.identity import Id16, Id32, Ticket
 from propolis.terms.job import MAX_TASKS, BlobRef, JobSpec, JobState
 
-Id16 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-Id32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Attempt = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Code = Annotated[str, msgspec.Meta(max_length=60)]
 Reason = Annotated[str, msgspec.Meta(max_length=1000)]
 Indices = Annotated[tuple[Index, ...], msgspec.Meta(max_length=4096)]
-Ticket = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # the asker's own number of a question
 Tasks = Annotated[int, msgspec.Meta(ge=0, le=MAX_TASKS)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]  # of guests, nodes, rows
 

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import msgspec
 
-from propolis.messages.jobs import Count, Id16, Id32, Reason, Tasks
+from propolis.messages.jobs import Count, Reason, Tasks
 from propolis.terms.capability import CapabilityReport, Text
 from propolis.terms.credential import Credential
+from propolis.terms.identity import Id16, Id32
 from propolis.terms.job import JobState, Kind
 
 MAX_ROWS = 1000

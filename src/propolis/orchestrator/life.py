@@ -17,6 +17,7 @@ from propolis.adapters.solver.greedy import GreedySolver
 from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.world.system import SystemClock, SystemEntropy
 from propolis.parties.orchestrator import OrchestratorParty
+from propolis.ports.solver import Solver
 from propolis.ports.store import Store, Write
 from propolis.ports.wire import Wire
 from propolis.protocols import session
@@ -90,7 +91,9 @@ class Life:
 
     def _attach(self, household: Household, party: OrchestratorParty) -> None:
         """Say who does what the party asks for."""
-        driver, blobs, solver = household.driver, FileBlobs(self._home / "blobs"), GreedySolver()
+        driver, blobs = household.driver, FileBlobs(self._home / "blobs")
+        blobs.retain(party.dispatcher.programs())
+        solver: Solver = GreedySolver()
         service = household.serve(blobs, lambda peer, blob: party.registrar.is_member(peer))
         household.post.limit_bodies(party.office.body_limit)
 

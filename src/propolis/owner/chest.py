@@ -1,6 +1,7 @@
 """What an owner's client keeps on its own disk: its jobs, their secrets, sealed inputs and results. Mode 0600, never sent.
 
 Whoever can read this file can read the owner's jobs: it is as private as the owner's own machine.
+docs/specs/job.md numbers the steps cited here.
 """
 
 import secrets
@@ -15,9 +16,9 @@ from propolis.ports.store import DropPrefix, Put, Store
 from propolis.protocols import removals
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
-from propolis.terms.credential import SignedRemovals
+from propolis.terms.credential import Credential, SignedRemovals
 from propolis.terms.errors import MalformedMessage, SealBroken
-from propolis.terms.identity import GuestId, JobId
+from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import Granted, JobSpec, Receipt
 
 OWNED = "owned"
@@ -117,6 +118,15 @@ class Chest:
         return sorted(
             (codec.decode(row, Granted) for _, row in self._store.scan(GRANTED, job)), key=lambda kept: kept.at
         )
+
+    def credentials(self, member: NodeId) -> list[Credential]:
+        """Return the credentials that a node showed in receipts when its guests were given keys, each once."""
+        kept: list[Granted] = [
+            codec.decode(row, Granted) for _, row in self._store.scan(GRANTED) if bytes(member) in row
+        ]
+        receipts: list[Receipt] = [codec.decode(one.receipt, Receipt) for one in kept]
+        found = (one.credential for one in receipts if one.node_id == member and one.credential is not None)
+        return list(dict.fromkeys(found))
 
     def removals(self) -> SignedRemovals | None:
         """Return the newest list of removals that was seen."""

@@ -36,6 +36,10 @@ from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachabl
 from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import MAX_PROGRAM_BYTES, Granted, JobState, Receipt
 
+OPERATORS = (
+    "the fleet's operator, its first owner, invites and removes, while its orchestrator has room to write it down"
+)
+
 
 class Client:
     """One owner's session; all methods belong to the loop's thread."""
@@ -136,7 +140,10 @@ class Client:
     # -- jobs
 
     async def submit(self, draft: Draft, inputs: list[bytes]) -> Live:
-        """Seal and keep a job, then ask the fleet for it; a job that is kept already is taken up. Raises StoreFull."""
+        """Seal and keep a job, then ask the fleet for it; a job that is kept already is taken up.
+
+        Raises StoreFull, and TooLarge for a program over what a guest takes.
+        """
         job = draft.spec.id
         if job in self._chest.jobs():
             return await self.reopen(job)
@@ -212,17 +219,18 @@ class Client:
         until = int(time.time() + seconds)
         invited = await self._asking.answer(lambda ticket: InviteAsked(ticket, role, until))
         if not invited.token:
-            raise InvitationRefused(invited.reason)
+            raise InvitationRefused(invited.reason, hint=OPERATORS)
         return inviting.text(self._fleet.orchestrator, role, invited.token, until, self._keys)
 
     async def remove(self, member: NodeId, shown: Credential | None) -> None:
         """Remove a member as the fleet's operator. Raises InvitationRefused for everyone else, TooLarge."""
         if self._fleet.operator:
-            raise InvitationRefused("only the fleet's operator removes members")
-        signed = inviting.removed(self._fleet.orchestrator.id, self._chest.removals(), member, shown, self._keys)
+            raise InvitationRefused("only the fleet's operator removes members", hint="ask the operator to remove it")
+        seen = (shown, *self._chest.credentials(member))
+        signed = inviting.removed(self._fleet.orchestrator.id, self._chest.removals(), member, seen, self._keys)
         answer = await self._asking.answer(lambda ticket: RemoveAsked(ticket, signed))
         if answer.reason:
-            raise InvitationRefused(answer.reason)
+            raise InvitationRefused(answer.reason, hint=OPERATORS)
 
     def _fail(self, error: PropolisError) -> None:
         """The driver ended (a full disk, a defect of ours): whoever waits here is told, instead of waiting for ever."""

@@ -15,13 +15,14 @@ from typing import Annotated, Any
 import msgspec
 
 from propolis.messages import codec
-from propolis.messages.jobs import Code, Id16, Progress, Reason, Refused, TaskResult, Ticket
+from propolis.messages.jobs import Code, Progress, Reason, Refused, TaskResult
 from propolis.messages.membership import Role
 from propolis.messages.rows import Rows
 from propolis.messages.values import Outcome
 from propolis.owner.live import Draft
 from propolis.terms.credential import Credential, Key
 from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable, TooLarge
+from propolis.terms.identity import Id16, Ticket
 from propolis.terms.job import MAX_GRANTED, MAX_PROGRAM_BYTES, MAX_TASK_BYTES, Granted, JobSpec
 
 SOCKET = "control"
@@ -165,7 +166,7 @@ async def read(reader: asyncio.StreamReader, kind: Any) -> Any:
 
 
 async def write(writer: asyncio.StreamWriter, record: object) -> None:
-    """Send a record. Raises HolderGone."""
+    """Send a record. Raises HolderGone, TooLarge."""
     data = codec.encode(record)
     if len(data) > MAX_RECORD:
         raise TooLarge(f"a record of {len(data)} bytes does not travel")

@@ -1,8 +1,8 @@
 """The async driver: runs one party for real. Events in, one commit, then actions out: write, then send.
 
 Each round takes every queued event, lets the party handle it, commits all writes of the round at once, and only then lets
-anything leave. Work runs beside it as tasks whose answers come back as events. The supervisor below is the only place in
-the house that catches every exception: it logs it and ends the driver with it.
+anything leave. Work runs beside it as tasks whose answers come back as events. Whatever the
+party or the commit raises ends the driver, by name; what work raises is that work's failure alone.
 """
 
 import asyncio

@@ -229,7 +229,7 @@ class Fleet:
         return list(self._call(self._session.ask("nodes")).nodes)
 
     def explain(self, job: str) -> Explanation:
-        """Return which nodes run or refuse a job, and why."""
+        """Return which nodes run or refuse a job, and why. Raises UnknownJob, PeerUnreachable."""
         full = self.job(job).id
         rows = self._call(self._session.ask("explain", bytes.fromhex(full)))
         if not rows.jobs:
@@ -245,7 +245,7 @@ class Fleet:
         return grantees(kept, Client.operator_of(self._home / "owner"))
 
     def stop(self, job: str) -> None:
-        """End a job; finished results stay."""
+        """End a job; finished results stay. Raises UnknownJob."""
         full = self.job(job).id
         self._call(self._session.stop_job(JobId(bytes.fromhex(full))))
 
@@ -254,7 +254,9 @@ class Fleet:
         keeper.start(self._home / "owner")
 
     def invite(self, role: str = "node", expires: float = INVITED_SECONDS) -> str:
-        """Return a fresh single-use invitation, good for `expires` seconds. Raises InvitationRefused."""
+        """Return a fresh single-use invitation, good for `expires` seconds. Raises InvitationRefused, DataError."""
+        if role not in set(Role):
+            raise DataError(f"an invitation is for a {' or an '.join(Role)}, not {role!r}")
         if not SHORTEST_SECONDS <= expires <= LONGEST_SECONDS:
             raise DataError(f"an invitation is good for {SHORTEST_SECONDS} s to {LONGEST_SECONDS // 86400} days")
         return self._call(self._session.invite(Role(role), expires))

@@ -131,6 +131,19 @@ def test_orchestrator_killed_and_restarted():
     exactly_once(pump, 400)
 
 
+def test_guests_outlive_the_orchestrator():
+    """docs/specs/job.md, step 9: a node announces its guests again, and no other is started in their place."""
+    pump, _ = fleet(tasks=400)
+    pump.run(30, lambda: len(pump.results) > 50)
+    before = {name: set(guests) for name, guests in pump.guests.items()}
+    pump.kill(ORCH)
+    pump.run(pump.now + 1.0)
+    boot(pump, 2)
+    pump.run(60, finished(pump, 400))
+    exactly_once(pump, 400)
+    assert pump.guests == before
+
+
 def test_owner_closed_and_reopened():
     pump, _ = fleet(tasks=400)
     pump.run(30, lambda: len(pump.results) > 50)

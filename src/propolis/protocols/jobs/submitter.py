@@ -17,7 +17,7 @@ from propolis.protocols import removals, session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
-from propolis.protocols.jobs.release import Gate
+from propolis.protocols.jobs.release import Release
 from propolis.protocols.jobs.sending import Opening, Sealing, Sending
 from propolis.protocols.machine import Action, BodyPart, Event, FromStore, Mail, Persist, Tell, WorkDone, WorkFailed
 from propolis.terms.contact import Contact
@@ -46,13 +46,13 @@ class Submitter:
         kept: SignedRemovals | None = None,
         epoch: float = 0.0,
     ) -> None:
-        """`operator`: whose word on a node counts; `kept`: its newest list of removals (docs/specs/identity.md, 5, 6).
+        """`operator`: whose word on a node counts; `kept`: its newest list of removals.
 
-        `epoch`: seconds since 1970 at instant 0, as it is kept when a key was given.
+        docs/specs/identity.md, steps 5 and 6. `epoch`: seconds since 1970 at instant 0, as it is kept when a key was given.
         """
         self._orchestrator = orchestrator
         self._epoch = epoch
-        self._gate = Gate(orchestrator.id, operator, known, kept)
+        self._release = Release(orchestrator.id, operator, known, kept)
         self._jobs: dict[JobId, Sending] = {}
         self._work: dict[int, Sealing | Opening] = {}
         self._next_ticket = 1
@@ -173,14 +173,14 @@ class Submitter:
         job = self._jobs.get(JobId(message.job))
         if job is None:
             return
-        receipt = self._gate.receipt(message)
+        receipt = self._release.receipt(message)
         if receipt is None:
             return
-        reasons = self._gate.lacking(job.spec, receipt, job.granted)
+        reasons = self._release.lacking(job.spec, receipt, job.granted, job.keys_of(receipt.node_id))
         if reasons:
             self._deny(receipt, message.job, "; ".join(reasons))
             return
-        job.granted[receipt.guest_id] = receipt
+        job.give(receipt)
         at = max(0, int(self._epoch + now))
         kept = Granted(receipt=message.receipt, signature=message.signature, at=at)
         ticket = self._ticket(Sealing(job.spec.id, receipt.guest_id, kept))
@@ -188,7 +188,7 @@ class Submitter:
 
     def _shown(self, signed: SignedRemovals) -> None:
         """Keep a newer list of removals; an older one, or another's, says nothing."""
-        if self._gate.newer(signed):
+        if self._release.newer(signed):
             self._out.append(Persist((Put(removals.TABLE, removals.ROW, codec.encode(signed)),)))
 
     def _deny(self, receipt: Receipt, job: bytes, reason: str) -> None:
@@ -222,7 +222,7 @@ class Submitter:
 
     def _ran(self, job: Sending, item: say.TaskResult) -> bool:
         receipt = job.granted.get(GuestId(item.guest))
-        return receipt is not None and receipt.node == item.node and not self._gate.removed(receipt)
+        return receipt is not None and receipt.node == item.node and not self._release.removed(receipt)
 
     def _opened(self, opening: Opening, verdicts: list[bool]) -> None:
         job = self._jobs.get(opening.job)
