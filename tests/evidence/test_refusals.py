@@ -451,6 +451,13 @@ def test_a_psa_token_with_one_thing_wrong(reason, token):
     assert psa(token()).reason == reason
 
 
+def test_a_psa_token_may_be_tagged_as_a_cwt_once():
+    token = mint.psa()
+    assert psa(b"\xd8\x3d" + token).ok
+    assert psa(b"\xd8\x3d\xd8\x3d" + token).reason == "cose_shape"
+    assert psa(b"\xd8\x3d" + token[1:]).reason == "cose_shape", "a CWT tag before no COSE tag"
+
+
 def test_a_psa_token_says_whose_key_it_is():
     assert psa(mint.psa()).verified.facts["key-bound"]
     assert not psa(mint.psa(_256=b"\1" * 33)).verified.facts["key-bound"]
