@@ -365,9 +365,11 @@ def td_body(
     svn2=b"\x05\x01",
     seam=bytes(8),
     rtmrs=(bytes(48),) * 4,
+    seam_signer=bytes(48),
 ):
     out = bytearray(size)
     out[0:16] = svn.ljust(2, b"\0") + bytes([3]) * 14
+    out[64:112] = seam_signer
     out[112:120] = seam
     out[120:128] = attributes.to_bytes(8, "little")
     out[136:184] = b"t" * 48
@@ -608,11 +610,9 @@ def sized(data):
     return len(data).to_bytes(2, "big") + data
 
 
-def attested(kind, extra, body, magic=0xFF544347):
+def attested(kind, extra, body, magic=0xFF544347, signer=b"q" * 32):
     clock = (5).to_bytes(8, "big") + (2).to_bytes(4, "big") + (0).to_bytes(4, "big") + b"\x01" + bytes(8)
-    return (
-        magic.to_bytes(4, "big") + kind.to_bytes(2, "big") + sized(b"\0\x0b" + b"q" * 32) + sized(extra) + clock + body
-    )
+    return magic.to_bytes(4, "big") + kind.to_bytes(2, "big") + sized(b"\0\x0b" + signer) + sized(extra) + clock + body
 
 
 def tpm_quote(extra, pcrs, chosen=range(24), bank=0x0B):
@@ -688,13 +688,23 @@ def public_area(own, attributes=0x00040072):
 
 
 def parsec(
-    *, extra=NONCE, other=None, name=None, signer="ak", area=None, as_json=False, kid=b"\x01" + b"k" * 32, drop=()
+    *,
+    extra=NONCE,
+    other=None,
+    name=None,
+    signer="ak",
+    area=None,
+    as_json=False,
+    kid=b"\x01" + b"k" * 32,
+    pat_kid=None,
+    certifier=b"q" * 32,
+    drop=(),
 ):
     import base64
 
     area = public_area(key("app")) if area is None else area
     name = b"\0\x0b" + sha256(area).digest() if name is None else name
-    certify = attested(0x8017, extra, sized(name) + sized(b"\0\x0b" + b"n" * 32))
+    certify = attested(0x8017, extra, sized(name) + sized(b"\0\x0b" + b"n" * 32), signer=certifier)
     pat = tpm_quote(extra if other is None else other, [bytes(32)] * 24)
     tokens = {
         "kat": {
@@ -704,7 +714,7 @@ def parsec(
             "pubArea": area,
             "certInfo": certify,
         },
-        "pat": {"tpmVer": "2.0", "kid": kid, "sig": tpm_signature(key(signer), pat), "attestInfo": pat},
+        "pat": {"tpmVer": "2.0", "kid": pat_kid or kid, "sig": tpm_signature(key(signer), pat), "attestInfo": pat},
     }
     tokens = {n: {f: v for f, v in token.items() if (n, f) not in drop} for n, token in tokens.items() if n not in drop}
     if as_json:

@@ -78,6 +78,11 @@ def test_a_turin_report_has_its_own_layout_and_a_short_chip_id():
     assert snp(mint.snp_report(product="Turin", chip=mint.CHIP), endorsements=endorsed).reason == "chip_id"
 
 
+def test_a_chip_that_hides_its_id_binds_nothing():
+    endorsed = mint.endorsements(mint.snp_leaf(chip=bytes(64)), mint.snp_makers()[1])
+    assert snp(mint.snp_report(chip=b""), endorsements=endorsed).reason == "chip_id"
+
+
 def test_a_clouds_key_signs_as_well_as_a_chips():
     assert snp(mint.snp_report(kind="vlek"), kind="vlek").ok
     assert snp(mint.snp_report(kind="vlek"), kind="vcek").reason == "key_kind"
@@ -227,6 +232,7 @@ def v3(**options):
     return mint.quote(3, mint.sgx_body(), **options)
 
 
+QE_DATA = mint.sha256(mint.point(mint.key("attestation"))[1:] + bytes(range(32))).digest()
 SGX = [
     ("version", lambda: mint.quote(2, mint.sgx_body())),
     ("version", lambda: mint.quote(6, mint.sgx_body())),
@@ -249,6 +255,7 @@ SGX = [
     ("pem", lambda: v3(chain=b"-----BEGIN CERTIFICATE-----\n@@@\n-----END CERTIFICATE-----")),
     ("signature", lambda: v3(qe_key="another")),
     ("signature", lambda: v3(qe={"data": bytes(32)})),
+    ("signature", lambda: v3(qe={"data": QE_DATA + b"\1"})),
     ("signature", lambda: v3()[:60] + b"\xff" + v3()[61:]),
     ("debug", lambda: mint.quote(3, mint.sgx_body(attributes=7))),
     ("mbz", lambda: mint.quote(3, mint.sgx_body(attributes=4))),
@@ -293,6 +300,7 @@ TDX = [
     ("mbz", {"attributes": 1 << 28 | 1 << 20}),
     ("mbz", {"seam": b"\1" + bytes(7)}),
     ("tcb_module", {"svn": b"\x05\x07"}),
+    ("tcb_module", {"seam_signer": b"s" * 48}),
     ("tcb_none", {"svn": b"\x01\x01"}),
     ("nonce", {"data": b"stale"}),
 ]
@@ -451,6 +459,13 @@ def test_a_psa_token_with_one_thing_wrong(reason, token):
     assert psa(token()).reason == reason
 
 
+def test_a_psa_token_may_be_tagged_as_a_cwt_once():
+    token = mint.psa()
+    assert psa(b"\xd8\x3d" + token).ok
+    assert psa(b"\xd8\x3d\xd8\x3d" + token).reason == "cose_shape"
+    assert psa(b"\xd8\x3d" + token[1:]).reason == "cose_shape", "a CWT tag before no COSE tag"
+
+
 def test_a_psa_token_says_whose_key_it_is():
     assert psa(mint.psa()).verified.facts["key-bound"]
     assert not psa(mint.psa(_256=b"\1" * 33)).verified.facts["key-bound"]
@@ -574,6 +589,8 @@ PARSEC = [
     ("signature", lambda: mint.parsec(signer="another")),
     ("binding", lambda: mint.parsec(name=b"\0\x0b" + bytes(32))),
     ("binding", lambda: mint.parsec(other=b"later")),
+    ("binding", lambda: mint.parsec(certifier=b"r" * 32)),
+    ("binding", lambda: mint.parsec(pat_kid=b"\1" * 33)),
     ("ak_attrs", lambda: mint.parsec(area=mint.public_area(mint.key("app"), 0x40040))),
     ("claim_missing", lambda: mint.parsec(drop=["kat"])),
     ("claim_missing", lambda: mint.parsec(drop=["pat"])),
@@ -651,6 +668,14 @@ def test_evidence_is_taken_in_the_spellings_it_is_kept_in():
 )
 def test_a_wrapping_that_is_not_understood_is_refused_by_name(reason, data):
     assert snp(data).reason == reason
+
+
+def test_a_damaged_root_is_no_root_and_what_else_lies_there_is_no_root_either():
+    root = mint.intel()[0]
+    assert bundles.read(root).roots().pins
+    assert not bundles.read(root[:-1] + bytes((root[-1] ^ 1,))).roots().pins
+    assert not bundles.read(mint.intel()[1]).roots().pins, "an authority under a root"
+    assert bundles.read(mint.pem(*mint.intel()).encode()).roots().pins == bundles.read(root).roots().pins
 
 
 def test_types_go_by_name_and_version():

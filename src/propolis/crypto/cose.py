@@ -12,7 +12,7 @@ from propolis.crypto import cbor, keys
 from propolis.terms.errors import Rejected
 
 ALG, CRIT, KEY_ID, CHAIN = 1, 2, 4, 33
-SIGN1, MAC0 = 18, 17
+SIGN1, MAC0, CWT = 18, 17, 61
 _ECDSA = {-7: (256, "secp256r1"), -35: (384, "secp384r1"), -36: (512, "secp521r1")}
 _EDDSA = -8
 
@@ -29,6 +29,8 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse(value: cbor.Value) -> Signed:
     """Read a COSE_Sign1, tagged or not. Raises Rejected: cose_mac0, cose_shape, cose_crit, cose_alg, cbor."""
+    if isinstance(value, cbor.Tag) and value.number == CWT and isinstance(value.value, cbor.Tag):
+        value = value.value  # RFC 8392, 6: the tag of a CWT stands before COSE's own
     if isinstance(value, cbor.Tag):
         if value.number == MAC0:
             raise Rejected("cose_mac0", "a MAC proves nothing to others: only signatures are taken")

@@ -29,7 +29,7 @@ class RevocationList(msgspec.Struct, frozen=True, kw_only=True):
     signature: bytes
 
 
-@lru_cache(maxsize=64)  # a value of a value
+@lru_cache(maxsize=16)  # a value of a value
 def parse(data: bytes) -> RevocationList:
     """Read one list in DER. Raises Rejected: truncated, trailing, oversize, der, sig_algo, crl_critical, crl_expired."""
     parts = der.children(der.one(data))
@@ -87,7 +87,10 @@ def check(found: RevocationList, issuer: Certificate, now: Seconds) -> None:
     if found.issuer != issuer.subject or not issuer.may_sign_lists():
         raise Rejected("crl_issuer", "a revocation list of another issuer")
     try:
-        keys.check_known(issuer.spki, found.algorithm, found.tbs, found.signature)
+        if len(found.tbs) > x509.MAX_CERTIFICATE:  # not to be remembered: lists may be large
+            keys.check(issuer.key, found.algorithm, found.tbs, found.signature)
+        else:
+            keys.check_known(issuer.spki, found.algorithm, found.tbs, found.signature)
     except Rejected as error:
         raise Rejected("crl_signature", str(error)) from error
     if now < found.since - MAX_AHEAD:

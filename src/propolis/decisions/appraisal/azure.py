@@ -42,7 +42,7 @@ def verify(evidence: bytes, endorsements: Endorsements, nonce: bytes | None, roo
     fresh = exactly(nonce, attested.extra)
     return Verified(
         technology=TECHNOLOGY,
-        identity=f"{hardware.identity} vtpm:{sha256(report.runtime).hexdigest()}",
+        identity=f"{hardware.identity} vtpm:{_fingerprint(runtime.key)}",
         facts={
             **hardware.facts,
             "hardware": _HARDWARE[report.kind],
@@ -57,6 +57,11 @@ def verify(evidence: bytes, endorsements: Endorsements, nonce: bytes | None, roo
         fresh=fresh,
         until=hardware.until,
     )
+
+
+def _fingerprint(key: rsa.RSAPublicKey) -> str:
+    """Return a name for the vTPM's key: the runtime data around it changes from boot to boot."""
+    return sha256(key.public_numbers().n.to_bytes(key.key_size // 8, "big")).hexdigest()
 
 
 def _hardware(

@@ -18,7 +18,7 @@ from propolis.decisions.appraisal.result import Endorsements
 from propolis.terms.calendar import Seconds, rfc3339
 from propolis.terms.errors import Rejected
 
-MAX_DOCUMENT = 1 << 20  # bytes
+MAX_DOCUMENT = 256 << 10  # bytes; a bundle of Intel's is 20 KB
 MAX_LEVELS = 256
 MAX_SIGNERS, MAX_DOCUMENTS = 8, 64  # each pair costs a signature
 MAX_AHEAD = (
@@ -172,7 +172,7 @@ def gather(endorsements: Endorsements) -> Collateral:
     )
 
 
-@lru_cache(maxsize=64)  # a value of a value: collateral holds for weeks
+@lru_cache(maxsize=16)  # a value of a value: collateral holds for weeks
 def read(document: bytes) -> Collateral:
     """Take collateral out of one document; one that is no collateral holds none. Raises Rejected as `gather`."""
     if len(document) > MAX_DOCUMENT:
@@ -217,12 +217,12 @@ def _hex(text: str) -> bytes:
         raise Rejected("collateral", "hex that is none") from error
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _tcb_info(text: bytes) -> TcbInfo:
     return _json(text, TcbInfo)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _qe_identity(text: bytes) -> QeIdentity:
     return _json(text, QeIdentity)
 
@@ -300,7 +300,7 @@ def _first(
     return list(good), min(ends)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _holds(spki: bytes, text: bytes, signature: bytes) -> bool:
     if len(signature) != 64:
         return False
