@@ -5,6 +5,7 @@ certificates.trustedservices.intel.com; AWS: aws-nitro-enclaves.amazonaws.com). 
 """
 
 from propolis.crypto.paths import Roots
+from propolis.decisions.appraisal import tpm_roots
 
 PINS = {
     "9f056bee44377e29308cb5ffa895bdfb62d18881fa6bed8d6f075b0204089cb9": "AMD ARK-Milan",
@@ -17,4 +18,4 @@ PINS = {
 
 def makers() -> Roots:
     """Return the roots of this release."""
-    return Roots(pins=frozenset(PINS))
+    return Roots(pins=frozenset((*PINS, *tpm_roots.ROOTS)))

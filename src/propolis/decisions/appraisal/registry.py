@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from propolis.decisions.appraisal import azure, cca, envelope, nitro, parsec, psa, sgx, snp, tdx
+from propolis.decisions.appraisal import azure, cca, envelope, nitro, parsec, psa, sgx, snp, tdx, tpm2, tpm2_bundle
 from propolis.decisions.appraisal.envelope import Unwrapped
 from propolis.decisions.appraisal.result import Appraise, Verify
 from propolis.terms.errors import Rejected
@@ -30,6 +30,7 @@ KNOWN: dict[str, Technology] = {
     "psa-token": Technology(envelope.octets, psa.verify, psa.appraise, ("1", "2")),
     "cca-token": Technology(envelope.octets, cca.verify, cca.appraise),
     "nitro-doc": Technology(envelope.octets, nitro.verify, nitro.appraise),
+    "tpm2-quote": Technology(tpm2_bundle.unwrap, tpm2.verify, tpm2.appraise),
     "parsec-tpm": Technology(envelope.document, parsec.verify, parsec.appraise),
 }
 

@@ -102,16 +102,19 @@ def emulated(clock: Clock) -> bool:
 # -- as one of the technologies of `propolis verify` (evidence.md, V1)
 
 
-def verify(data: bytes, endorsements: Endorsements, nonce: bytes | None, roots: Roots, now: Seconds) -> Verified:
+def verify(evidence: bytes, endorsements: Endorsements, nonce: bytes | None, roots: Roots, now: Seconds) -> Verified:
     """Verify a bundle (`unwrap` made it). Without a nonce it is a quote of no known day. Raises Rejected."""
-    evidence = msgspec.msgpack.decode(data, type=Evidence)
-    said = attest.parse(evidence.attest)
+    try:
+        bundle = msgspec.msgpack.decode(evidence, type=Evidence)
+    except msgspec.MsgspecError as error:
+        raise Rejected("envelope_field", str(error)) from error
+    said = attest.parse(bundle.attest)
     pcrs = tuple(pcr for selection in said.selections for pcr in selection.pcrs)
-    ek_name = public.parse(evidence.ek).name if evidence.ek else b""
+    ek_name = public.parse(bundle.ek).name if bundle.ek else b""
     asked = quote.Asked(
-        binding=said.extra if nonce is None else nonce, pcrs=pcrs, bank=evidence.bank, ek_name=ek_name, home=False
+        binding=said.extra if nonce is None else nonce, pcrs=pcrs, bank=bundle.bank, ek_name=ek_name, home=False
     )
-    found = examine(evidence, asked, endorsements, roots, now)
+    found = examine(bundle, asked, endorsements, roots, now)
     until = found.endorsed.until if found.endorsed else now
     return Verified(
         technology=_technology(found),
