@@ -38,7 +38,12 @@ types: $(BIN)/.test  ## mypy strict
 floors: $(BIN)/.test ## import contracts
 	$(BIN)/lint-imports --no-logo
 
-unit: $(BIN)/.test   ## the test suite
+$(BIN)/.swtpm: $(BIN)/.core
+	@command -v swtpm >/dev/null && command -v swtpm_setup >/dev/null || { echo "installing swtpm, an emulated TPM for the tests"; \
+	  (apt-get update -qq && apt-get install -y -qq swtpm swtpm-tools) >/dev/null 2>&1 || echo "swtpm is not installed: tests of a TPM skip"; }
+	@touch $@
+
+unit: $(BIN)/.test $(BIN)/.swtpm   ## the test suite
 	$(BIN)/python -m pytest
 
 FUZZ_EXAMPLES ?= 3000

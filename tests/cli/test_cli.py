@@ -30,6 +30,7 @@ def home(tmp_path_factory):
 
 
 VERBS = [
+    "attest",
     "demo",
     "doctor",
     "down",
