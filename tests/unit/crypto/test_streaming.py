@@ -41,13 +41,12 @@ CHUNKS = sealed(bytes(3 * CHUNK + 9))
     "changed",
     [
         CHUNKS[:-1], CHUNKS[1:], [CHUNKS[1], CHUNKS[0], *CHUNKS[2:]], [*CHUNKS, CHUNKS[-1]], [*CHUNKS[:2], *CHUNKS[1:]],
-        [CHUNKS[0], CHUNKS[0], *CHUNKS[2:]], [*CHUNKS[:3], CHUNKS[3][:-1]], [b"", *CHUNKS[1:]], [],
+        [CHUNKS[0], CHUNKS[0], *CHUNKS[2:]], [*CHUNKS[:3], CHUNKS[3][:-1]], [b"", *CHUNKS[1:]],
     ],
 )  # fmt: skip
 def test_what_is_cut_moved_or_repeated_does_not_open(changed):
     with pytest.raises(SealBroken):
-        assert opened(changed) or changed == []
-        raise SealBroken("an empty list is no stream")
+        opened(changed)
 
 
 @pytest.mark.parametrize("other", [{"key": b"x" * 32}, {"prefix": b"prefix8"}, {"about": b"dataset/2"}])
