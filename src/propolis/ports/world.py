@@ -1,4 +1,4 @@
-"""The small ports: clock, entropy, key home, placement solver."""
+"""The small ports: clock, entropy, key home (every one passes `propolis.testing.keyhome`), placement solver."""
 
 from typing import Protocol
 
