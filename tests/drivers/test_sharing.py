@@ -1,5 +1,6 @@
 """One home, many processes: requests beside a running job, a holder killed, a job that goes on when its command has ended."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import pytest
 
 from propolis.owner import keeper
 from propolis.owner.control import SOCKET, SocketPath
+from propolis.owner.holder import Holder
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
 from propolis.terms.errors import UnknownJob
@@ -199,3 +201,24 @@ def test_a_home_too_deep_for_a_socket_is_reached_all_the_same(tmp_path):
         client.connect(path.address)
     path.close()
     path.close()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(not hasattr(asyncio, "start_unix_server"), reason="no Unix sockets here")
+def test_a_holder_that_ends_before_its_followers_says_nothing_to_the_terminal(tmp_path):
+    """asyncio reports a cancelled talk as an exception of its callback: a traceback per follower."""
+    said = []
+
+    async def end_first():
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: said.append(what))
+        holder = Holder(tmp_path, session=None)
+        await holder.start()
+        _, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET))
+        while not holder._talks:
+            await asyncio.sleep(0.01)
+        await holder.close()
+        await asyncio.sleep(0)
+        writer.close()
+
+    asyncio.run(end_first())
+    assert said == []

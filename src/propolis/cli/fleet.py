@@ -103,7 +103,7 @@ def _watch(owner: Fleet, as_json: bool) -> None:
 def down(home: Path, as_json: bool) -> None:
     """End a local fleet that was started with up --detach."""
     ended = stop_running(home) + keeper.end(home / "owner")
-    emit(as_json, {"ended": ended}, text=f"{ended} processes ended")
+    emit(as_json, {"ended": ended}, text=f"{ended} processes ended" if ended else f"no local fleet runs in {home}")
 
 
 @click.group(invoke_without_command=True)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from propolis.cli.fleet import JSON, connected
 from propolis.cli.rows import adversaries, grantees_table, jobs_table, verdicts_table
-from propolis.cli.running import record
+from propolis.cli.running import record, way_out
 from propolis.cli.show import console, emit
 from propolis.messages.rows import JobRow
 from propolis.owner.live import ENDED
@@ -51,6 +51,8 @@ def explain(home: Path, job: str, as_json: bool) -> None:
             console.print(grantees_table(found.granted, found.verdicts))
         for line in (*adversaries(found.verdicts), *found.events):
             console.print(line)
+        if found.job.state == "pending" and "none of" in found.job.reason:
+            console.print(f"  → {way_out(found.job.job.hex(), found.job.reason)}")
 
 
 @click.command()

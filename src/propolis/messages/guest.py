@@ -78,6 +78,15 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_u
 _TAGS = frozenset(Tag)
 
 
+def other_kind(program: Kind, order: Kind) -> str:
+    """Return how a guest complains of a program of another kind than it was ordered for."""
+    return f"the program is for {program.value}, the order for {order.value}"
+
+
+COMPLAINTS = frozenset(other_kind(program, order) for program in Kind for order in Kind)
+"""The complaints that are passed on of a guest that holds a key: it may be its program that speaks, of what it was given."""
+
+
 Segment = bytes | memoryview
 """Of a frame: its pieces are written in turn, so that large bodies are never copied together."""
 

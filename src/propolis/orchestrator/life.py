@@ -17,9 +17,9 @@ from propolis.adapters.solver.greedy import GreedySolver
 from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.world.system import SystemClock, SystemEntropy
 from propolis.parties.orchestrator import OrchestratorParty
+from propolis.ports.solver import Solver
 from propolis.ports.store import Store, Write
 from propolis.ports.wire import Wire
-from propolis.ports.world import Solver
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import Persist
@@ -92,6 +92,7 @@ class Life:
     def _attach(self, household: Household, party: OrchestratorParty) -> None:
         """Say who does what the party asks for."""
         driver, blobs = household.driver, FileBlobs(self._home / "blobs")
+        blobs.retain(party.dispatcher.programs())
         solver: Solver = GreedySolver()
         service = household.serve(blobs, lambda peer, blob: party.registrar.is_member(peer))
         household.post.limit_bodies(party.office.body_limit)

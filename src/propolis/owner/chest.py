@@ -13,12 +13,12 @@ from propolis.crypto import granting, sealing
 from propolis.messages import codec, values
 from propolis.messages.jobs import TaskResult
 from propolis.ports.store import DropPrefix, Put, Store
+from propolis.protocols import removals
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
-from propolis.protocols.jobs.submitter import LIST, REMOVALS
-from propolis.terms.credential import SignedRemovals
+from propolis.terms.credential import Credential, SignedRemovals
 from propolis.terms.errors import MalformedMessage, SealBroken
-from propolis.terms.identity import GuestId, JobId
+from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import Granted, JobSpec, Receipt
 
 OWNED = "owned"
@@ -119,9 +119,18 @@ class Chest:
             (codec.decode(row, Granted) for _, row in self._store.scan(GRANTED, job)), key=lambda kept: kept.at
         )
 
+    def credentials(self, member: NodeId) -> list[Credential]:
+        """Return the credentials that a node showed in receipts when its guests were given keys, each once."""
+        kept: list[Granted] = [
+            codec.decode(row, Granted) for _, row in self._store.scan(GRANTED) if bytes(member) in row
+        ]
+        receipts: list[Receipt] = [codec.decode(one.receipt, Receipt) for one in kept]
+        found = (one.credential for one in receipts if one.node_id == member and one.credential is not None)
+        return list(dict.fromkeys(found))
+
     def removals(self) -> SignedRemovals | None:
         """Return the newest list of removals that was seen."""
-        row = self._store.get(REMOVALS, LIST)
+        row = self._store.get(removals.TABLE, removals.ROW)
         return codec.decode(row, SignedRemovals) if row is not None else None
 
     def forget_inputs(self, job: JobId) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from propolis.messages.jobs import Progress, Refused
 from propolis.messages.membership import Invited, Removed, Role
 from propolis.messages.rows import Rows
 from propolis.owner import inviting
+from propolis.owner.asking import Asking
 from propolis.owner.chest import Chest, Owned
 from propolis.owner.live import ENDED, Draft, Live
 from propolis.parties.owner import InviteAsked, RemoveAsked, owner_party
@@ -36,7 +36,6 @@ from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachabl
 from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import MAX_PROGRAM_BYTES, Granted, JobState, Receipt
 
-ANSWER_SECONDS = 10.0
 OPERATORS = (
     "the fleet's operator, its first owner, invites and removes, while its orchestrator has room to write it down"
 )
@@ -65,8 +64,7 @@ class Client:
         self._inside = asyncio.Event()
         self._barred: Barred | None = None
         self._unreached = ""  # why the last dial failed
-        self._tickets = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._asking = Asking(self._tell)
         self._household: Household | None = None
         self._store: SqliteStore | None = None
 
@@ -210,7 +208,7 @@ class Client:
 
     async def ask(self, what: str, job: bytes = b"") -> Rows:
         """Ask the orchestrator. Raises PeerUnreachable, ConfigError."""
-        answered = await self._answer(lambda ticket: ev.QuestionAsked(ticket, what, job))
+        answered = await self._asking.answer(lambda ticket: ev.QuestionAsked(ticket, what, job))
         if answered.reason:
             raise ConfigError(answered.reason)
         rows: Rows = answered.rows
@@ -219,7 +217,7 @@ class Client:
     async def invite(self, role: Role, seconds: float) -> str:
         """Ask for a fresh invitation, good for so long. Raises InvitationRefused."""
         until = int(time.time() + seconds)
-        invited = await self._answer(lambda ticket: InviteAsked(ticket, role, until))
+        invited = await self._asking.answer(lambda ticket: InviteAsked(ticket, role, until))
         if not invited.token:
             raise InvitationRefused(invited.reason, hint=OPERATORS)
         return inviting.text(self._fleet.orchestrator, role, invited.token, until, self._keys)
@@ -227,18 +225,17 @@ class Client:
     async def remove(self, member: NodeId, shown: Credential | None) -> None:
         """Remove a member as the fleet's operator. Raises InvitationRefused for everyone else, TooLarge."""
         if self._fleet.operator:
-            raise InvitationRefused("only the fleet's operator removes members", hint=OPERATORS)
-        signed = inviting.removed(self._fleet.orchestrator.id, self._chest.removals(), member, shown, self._keys)
-        answer = await self._answer(lambda ticket: RemoveAsked(ticket, signed))
+            raise InvitationRefused("only the fleet's operator removes members", hint="ask the operator to remove it")
+        seen = (shown, *self._chest.credentials(member))
+        signed = inviting.removed(self._fleet.orchestrator.id, self._chest.removals(), member, seen, self._keys)
+        answer = await self._asking.answer(lambda ticket: RemoveAsked(ticket, signed))
         if answer.reason:
             raise InvitationRefused(answer.reason, hint=OPERATORS)
 
     def _fail(self, error: PropolisError) -> None:
         """The driver ended (a full disk, a defect of ours): whoever waits here is told, instead of waiting for ever."""
         self._failure = error
-        for future in self._answers.values():
-            if not future.done():
-                future.set_exception(error)
+        self._asking.fail(error)
         self._inside.set()
         self._changed.set()
         self._on_failure(error)
@@ -249,18 +246,6 @@ class Client:
         if self._household is None:
             raise PeerUnreachable("the session is closed")
         self._household.driver.post(event)
-
-    async def _answer(self, question: Callable[[int], Any]) -> Any:
-        ticket = next(self._tickets)
-        future = self._answers[ticket] = asyncio.get_running_loop().create_future()
-        self._tell(question(ticket))
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await future
-        except TimeoutError as error:
-            raise PeerUnreachable("the orchestrator does not answer") from error
-        finally:
-            self._answers.pop(ticket, None)
 
     # -- work and notes
 
@@ -304,9 +289,7 @@ class Client:
                 elif isinstance(message, Refused):
                     self.live[job].refused = message
             case ev.Answered(ticket=ticket) | Invited(request=ticket) | Removed(request=ticket):
-                future = self._answers.get(ticket)
-                if future is not None and not future.done():
-                    future.set_result(note)
+                self._asking.answered(ticket, note)
             case _:
                 pass
         self._changed.set()

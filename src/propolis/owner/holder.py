@@ -53,8 +53,8 @@ class Holder:
                 if not control.same_user(sock):
                     return
                 await _Talk(self._session, reader, writer).run()
-        except WireError:
-            return  # the follower ended, or speaks another release's words
+        except (WireError, asyncio.CancelledError):
+            return  # the follower ended, speaks another release's words, or we close: asyncio prints a cancelled one as an error
         finally:
             self._talks.discard(task)
             writer.close()

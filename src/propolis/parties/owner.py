@@ -4,7 +4,7 @@ from propolis.decisions.guarantees import Known
 from propolis.messages.membership import AskInvite, Remove, Role
 from propolis.parties.member import MemberParty
 from propolis.parties.residents import Residents
-from propolis.ports.world import Entropy
+from propolis.ports.entropy import Entropy
 from propolis.protocols.jobs.events import RemovalsMade
 from propolis.protocols.jobs.submitter import Submitter
 from propolis.protocols.link.terms import LinkConfig

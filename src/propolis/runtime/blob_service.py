@@ -189,7 +189,7 @@ class _Fetch:
         """Ask on a stream of this fetch's own, and give it back: a line that lives on has room for few."""
         stream = await channel.open_stream()
         try:
-            await stream.write(BLOB)
+            await asyncio.wait_for(stream.write(BLOB), IDLE_SECONDS)  # a peer may open a stream and take nothing on it
             return await self._ask_on(stream, peer)
         finally:
             await stream.reset()

@@ -2,11 +2,13 @@
 
 The first byte of a newcomer's first stream says it: `C`, to talk (the line goes to the post); or `B`, for sealed chunks,
 where visitors may have them. Whoever says nothing, or something else, is hung up on. A visitor stays as long as it takes its
-chunks at a least pace (runtime/pace.py). At a full door the one that stands there longest makes room for the next.
+chunks at a least pace (runtime/pace.py). At a full door the one that stands there longest makes room
+for the next, of the peer that stands there most often.
 """
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -59,12 +61,18 @@ class Door:
                 await channel.close()
                 continue
             if len(self._inside) >= MAX_WAITING:
-                oldest = next(iter(self._inside))
-                del self._inside[oldest]
-                self._run(oldest.end())
+                self._make_room()
             line = Line(channel, ours=False)
             self._inside[line] = None
             self._run(self._greet(line))
+
+    def _make_room(self) -> None:
+        """See off the oldest of whoever has most lines here: one peer that comes a thousand times sends nobody else away."""
+        held = Counter(line.channel.peer for line in self._inside)
+        most = max(held.values())
+        oldest = next(line for line in self._inside if held[line.channel.peer] == most)
+        del self._inside[oldest]
+        self._run(oldest.end())
 
     async def _greet(self, line: Line) -> None:
         stays = False

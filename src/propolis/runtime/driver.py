@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from propolis.ports.clock import Clock
 from propolis.ports.store import Store, Write
-from propolis.ports.world import Clock
 from propolis.protocols.machine import Action, Event, Machine, Persist, Tell, TimePassed, Work, WorkDone, WorkFailed
 from propolis.terms.errors import PropolisError, ProtocolMisuse, StoreFull
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from propolis.ports.blobs import Blobs
+from propolis.ports.clock import Clock
 from propolis.ports.store import Store
 from propolis.ports.wire import Wire
-from propolis.ports.world import Clock
 from propolis.protocols.machine import Action, Dial, Event, HangUp, Machine, Transmit
 from propolis.runtime.blob_service import BlobService, MayRead
 from propolis.runtime.driver import Driver

@@ -29,6 +29,7 @@ from propolis.protocols.machine import (
 from propolis.runtime import dialling
 from propolis.runtime.door import Door
 from propolis.runtime.line import BLOB, CONTROL, FIRST_WORD_SECONDS, Line, OnBlob
+from propolis.runtime.sparing import Sparing
 from propolis.terms.address import dialable
 from propolis.terms.contact import Contact
 from propolis.terms.errors import MalformedMessage, PeerUnreachable, TooLarge, VersionMismatch, WireError
@@ -50,6 +51,7 @@ class Post:
         self._wires = tuple(wires)
         self._store = store
         self._event = on_event
+        self._strange = Sparing(log)  # any stranger can make us say it
         self._on_blob: OnBlob | None = None
         self._limit: Callable[[NodeId], int] = lambda _: MAX_BODY
         self._door = Door(self._settle, self._room, None)
@@ -152,7 +154,7 @@ class Post:
             if line is None:
                 continue
             if line.size > MAX_WAITING:
-                log.warning("%s does not read; its channel is closed", peer[:4].hex())
+                self._strange.warn("%s does not read; its channel is closed", peer[:4].hex())
                 line.waiting.clear()
                 line.closing = True
             line.wake.set()
@@ -255,10 +257,10 @@ class Post:
                 for packet in reader.feed(data):
                     self._event(PacketArrived(peer, packet))
         except VersionMismatch as error:
-            log.warning("%s: %s", peer[:4].hex(), error)
+            self._strange.warn("%s: %s", peer[:4].hex(), error)
             self._over(line, str(error))
         except MalformedMessage as error:
-            log.warning("%s: %s", peer[:4].hex(), error)
+            self._strange.warn("%s: %s", peer[:4].hex(), error)
         except WireError:
             pass
         self._over(line)
@@ -272,7 +274,7 @@ class Post:
                     self._event(PacketArrived(peer, packet))
         except WireError as error:
             if isinstance(error, MalformedMessage | VersionMismatch):
-                log.warning("%s: %s", peer[:4].hex(), error)
+                self._strange.warn("%s: %s", peer[:4].hex(), error)
                 self._over(line)
 
     async def _write(self, line: Line) -> None:

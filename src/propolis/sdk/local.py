@@ -74,7 +74,12 @@ class LocalFleet:
         """Start, or start again with the same identities. Raises Unsupported, ConfigError with what a process said."""
         if self.limits:
             supported()
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.home} cannot be made: {error.strerror}", hint="choose another one: --home"
+            ) from error
         joined = {limit.name: (self.home / limit.name / "fleet.json").exists() for limit in self.limits}
         owner = not (self.home / "owner" / "fleet.json").exists()
         missing = [name for name, known in joined.items() if not known]

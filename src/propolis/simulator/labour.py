@@ -10,7 +10,7 @@ from propolis.adapters.solver.greedy import GreedySolver
 from propolis.crypto import identity
 from propolis.messages import codec
 from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
-from propolis.ports.world import Solver
+from propolis.ports.solver import Solver
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import Action, WorkDone
 from propolis.simulator.kernel import Kernel

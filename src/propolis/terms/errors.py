@@ -118,7 +118,7 @@ class MemberRemoved(AdmissionError):
     """A member that the fleet's operator removed."""
 
     code = "admission.removed"
-    hint = "the fleet's operator removed this member; to come back it needs a fresh invitation and a new home"
+    hint = "to come back it needs a fresh invitation and a new home: propolis --home FOLDER node join INVITATION"
 
 
 class RequirementUnmet(AdmissionError):

@@ -13,6 +13,7 @@ from propolis.terms.requirement import Requirement
 MAX_TASKS = 1_000_000
 MAX_MEMORY_MB = 1_048_576
 MAX_GRANTED = 65_536  # guests that one job's keys go to
+MAX_GRANTED_EACH = MAX_GRANTED // 8  # and of these on one machine: none takes them all from the others
 MAX_TASK_BYTES = 8 * 1024 * 1024  # ciphertext of one task's input or result
 MAX_HELD_TASKS = 1024  # tasks one guest was given and did not end (docs/specs/job.md, step 7)
 MAX_HELD_BYTES = 64 * 1024 * 1024  # and their sealed inputs

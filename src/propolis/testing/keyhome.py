@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from propolis.crypto import identity
-from propolis.ports.world import KeyHome
+from propolis.ports.keyhome import KeyHome
 from propolis.terms.errors import SealBroken
 
 Open = Callable[[], KeyHome]

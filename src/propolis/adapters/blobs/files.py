@@ -3,7 +3,7 @@
 import itertools
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from propolis.messages import codec
@@ -88,6 +88,13 @@ class FileBlobs:
         """Forget everything: what an earlier process left behind."""
         for folder in self._folder.iterdir():
             shutil.rmtree(folder, ignore_errors=True)
+
+    def retain(self, wanted: Collection[BlobId]) -> None:
+        """Forget every blob but these, whole or in part: what an earlier process fetched for nobody any more."""
+        names = {bytes(blob).hex() for blob in wanted}
+        for folder in self._folder.iterdir():
+            if folder.name not in names:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def drop(self, blob: BlobId) -> None:
         """Forget a blob."""

@@ -134,6 +134,8 @@ class Job:
         self.born = now
         self.has_program = False
         self.fetching = False
+        self.unfetched = 0  # how often its program did not arrive
+        self.fetch_at = Instant(float("-inf"))  # not asked for before
         self.stored = Bits(spec.tasks)
         self.finished = Bits(spec.tasks)
         self.sizes = array("I", bytes(4 * spec.tasks))  # sealed input sizes

@@ -1,14 +1,35 @@
-"""One job of an owner's: which of its sealed inputs are on the way or stored, and which of its results are here."""
+"""One job of an owner's: inputs on the way or stored, results that are here, and what is asked of its keys."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
+from propolis.messages.envelope import Segment
+from propolis.messages.jobs import TaskResult
 from propolis.protocols.jobs.bits import Bits
-from propolis.terms.identity import GuestId
-from propolis.terms.job import JobSpec, Receipt
+from propolis.terms.identity import GuestId, JobId, NodeId
+from propolis.terms.job import Granted, JobSpec, Receipt
 
 UPLOAD_BYTES = 8 * 1024 * 1024
 BATCH_BYTES = 4 * 1024 * 1024
 BATCH_TASKS = 512
+
+
+class Sealing(msgspec.Struct, frozen=True):
+    """A key is being sealed to a guest; what is kept of it then."""
+
+    job: JobId
+    guest: GuestId
+    granted: Granted
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """Results are being opened."""
+
+    job: JobId
+    items: tuple[TaskResult, ...]
+    sealed: tuple[Segment, ...]
 
 
 class Sending:
@@ -23,8 +44,19 @@ class Sending:
         self.ended = False
         # guests that hold a key; an id names one guest for ever
         self.granted: dict[GuestId, Receipt] = {receipt.guest_id: receipt for receipt in granted}
+        self.machines = Counter(receipt.node_id for receipt in self.granted.values())  # keys that went to each
         self._flying: dict[int, int] = {}  # index -> bytes sent and not yet stored
         self._cursor = 0
+
+    def give(self, receipt: Receipt) -> None:
+        """A key goes to this guest; to one that has it, again."""
+        if receipt.guest_id not in self.granted:
+            self.granted[receipt.guest_id] = receipt
+            self.machines[receipt.node_id] += 1
+
+    def keys_of(self, node: NodeId) -> int:
+        """Return how many guests of a machine were given keys."""
+        return self.machines[node]
 
     def begin(self) -> None:
         """A fresh session: the orchestrator says again what it has."""

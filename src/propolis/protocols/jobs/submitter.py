@@ -6,8 +6,6 @@ after the client was closed is in the owner's store and in the orchestrator's Ac
 
 from typing import ClassVar
 
-import msgspec
-
 from propolis.decisions.guarantees import Known
 from propolis.messages import codec
 from propolis.messages import jobs as say
@@ -15,12 +13,12 @@ from propolis.messages.envelope import Message, Segment
 from propolis.messages.membership import ShowRemovals
 from propolis.messages.rows import Rows
 from propolis.ports.store import Put
-from propolis.protocols import session
+from propolis.protocols import removals, session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.bits import Bits
-from propolis.protocols.jobs.book import GRANTED, INPUTS, RESULTS, KeptResult, task_key
+from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
 from propolis.protocols.jobs.release import Release
-from propolis.protocols.jobs.sending import Sending
+from propolis.protocols.jobs.sending import Opening, Sealing, Sending
 from propolis.protocols.machine import Action, BodyPart, Event, FromStore, Mail, Persist, Tell, WorkDone, WorkFailed
 from propolis.terms.contact import Contact
 from propolis.terms.credential import MAX_LIST_BYTES, SignedRemovals
@@ -29,22 +27,7 @@ from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import Granted, JobSpec, Receipt
 from propolis.terms.time import Instant
 
-OUTPUTS = "outputs"
-REMOVALS = "removals"  # one row: the newest list of removals we saw
-LIST = b"list"
 Output = Action | Mail
-
-
-class _Sealing(msgspec.Struct, frozen=True):
-    job: JobId
-    guest: GuestId
-    granted: Granted
-
-
-class _Opening(msgspec.Struct, frozen=True):
-    job: JobId
-    items: tuple[say.TaskResult, ...]
-    sealed: tuple[Segment, ...]
 
 
 class Submitter:
@@ -60,18 +43,18 @@ class Submitter:
         orchestrator: Contact,
         known: Known,
         operator: NodeId,
-        removals: SignedRemovals | None = None,
+        kept: SignedRemovals | None = None,
         epoch: float = 0.0,
     ) -> None:
-        """`operator`: whose word on a node counts; `removals`: its newest list that is kept.
+        """`operator`: whose word on a node counts; `kept`: its newest list of removals.
 
         docs/specs/identity.md, steps 5 and 6. `epoch`: seconds since 1970 at instant 0, as it is kept when a key was given.
         """
         self._orchestrator = orchestrator
         self._epoch = epoch
-        self._release = Release(orchestrator.id, operator, known, removals)
+        self._release = Release(orchestrator.id, operator, known, kept)
         self._jobs: dict[JobId, Sending] = {}
-        self._work: dict[int, _Sealing | _Opening] = {}
+        self._work: dict[int, Sealing | Opening] = {}
         self._next_ticket = 1
         self._inside = False
         self._questions: dict[int, ev.QuestionAsked] = {}
@@ -193,20 +176,20 @@ class Submitter:
         receipt = self._release.receipt(message)
         if receipt is None:
             return
-        reasons = self._release.lacking(job.spec, receipt, job.granted)
+        reasons = self._release.lacking(job.spec, receipt, job.granted, job.keys_of(receipt.node_id))
         if reasons:
             self._deny(receipt, message.job, "; ".join(reasons))
             return
-        job.granted[receipt.guest_id] = receipt
+        job.give(receipt)
         at = max(0, int(self._epoch + now))
         kept = Granted(receipt=message.receipt, signature=message.signature, at=at)
-        ticket = self._ticket(_Sealing(job.spec.id, receipt.guest_id, kept))
+        ticket = self._ticket(Sealing(job.spec.id, receipt.guest_id, kept))
         self._out.append(ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key))
 
     def _shown(self, signed: SignedRemovals) -> None:
         """Keep a newer list of removals; an older one, or another's, says nothing."""
         if self._release.newer(signed):
-            self._out.append(Persist((Put(REMOVALS, LIST, codec.encode(signed)),)))
+            self._out.append(Persist((Put(removals.TABLE, removals.ROW, codec.encode(signed)),)))
 
     def _deny(self, receipt: Receipt, job: bytes, reason: str) -> None:
         self._say(say.Denied(job=job, guest=receipt.guest, reason=f"{ReleaseDenied.code}: {reason}"[:900]))
@@ -234,14 +217,14 @@ class Submitter:
             job.opening.update(item.index for item, _ in fresh)
             items, sealed = tuple(item for item, _ in fresh), tuple(part for _, part in fresh)
             self._out.append(
-                ev.OpenResults(self._ticket(_Opening(job.spec.id, items, sealed)), job.spec.id, items, sealed)
+                ev.OpenResults(self._ticket(Opening(job.spec.id, items, sealed)), job.spec.id, items, sealed)
             )
 
     def _ran(self, job: Sending, item: say.TaskResult) -> bool:
         receipt = job.granted.get(GuestId(item.guest))
         return receipt is not None and receipt.node == item.node and not self._release.removed(receipt)
 
-    def _opened(self, opening: _Opening, verdicts: list[bool]) -> None:
+    def _opened(self, opening: Opening, verdicts: list[bool]) -> None:
         job = self._jobs.get(opening.job)
         if job is None:
             return
@@ -276,18 +259,18 @@ class Submitter:
 
     def _work_done(self, ticket: int, result: object) -> None:
         work = self._work.pop(ticket, None)
-        if isinstance(work, _Sealing) and isinstance(result, bytes):
+        if isinstance(work, Sealing) and isinstance(result, bytes):
             row = Put(GRANTED, work.job + work.guest, codec.encode(work.granted))
             self._out.append(Persist((row,)))  # who holds a key is known before the key leaves
             self._say(say.Grant(job=work.job, guest=work.guest, sealed=result))
-        elif isinstance(work, _Opening) and isinstance(result, list):
+        elif isinstance(work, Opening) and isinstance(result, list):
             self._opened(work, result)
 
     def _work_failed(self, ticket: int, code: str, reason: str) -> None:
         work = self._work.pop(ticket, None)
-        if isinstance(work, _Sealing):
+        if isinstance(work, Sealing):
             self._say(say.Denied(job=work.job, guest=work.guest, reason=f"{code}: {reason}"[:900]))
-        elif isinstance(work, _Opening):
+        elif isinstance(work, Opening):
             self._opened(work, [False] * len(work.items))
 
     # -- small
@@ -296,7 +279,7 @@ class Submitter:
     def _peer(self) -> NodeId:
         return self._orchestrator.id
 
-    def _ticket(self, work: _Sealing | _Opening) -> int:
+    def _ticket(self, work: Sealing | Opening) -> int:
         self._next_ticket += 1
         self._work[self._next_ticket] = work
         return self._next_ticket

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from propolis.messages.envelope import MAX_BODY, Message, Segment
-from propolis.ports.world import Entropy
+from propolis.ports.entropy import Entropy
 from propolis.protocols.link.link import Accepted, Link, Unsent
 from propolis.protocols.link.terms import LinkConfig, Standing
 from propolis.protocols.machine import (
