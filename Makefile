@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test check lint types floors unit fuzz sim clean help
 help:            ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(BIN)/.core: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,7 +45,7 @@ FUZZ_EXAMPLES ?= 3000
 fuzz: $(BIN)/.test   ## arbitrary bytes at every decoder, for longer than the suite does
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/properties/test_fuzz.py
 
-bench-%: $(BIN)/.bench  ## bench-dispatch, bench-inference, bench-recovery
+bench-%: $(BIN)/.bench  ## bench-dispatch, bench-inference, bench-recovery, bench-install
 	@mkdir -p build/bench
 	$(BIN)/python -m benchmarks.$*
 
