@@ -1,7 +1,6 @@
 """Peers that a node expects for chunks alone, and that say they came to talk: they would hold a line for ever, and frames with it."""
 
 import asyncio
-import contextlib
 import logging
 import secrets
 
@@ -11,13 +10,10 @@ from hub import HUB, KNOWN, REPORT, Zero
 from propolis.adapters.store.memory import MemoryStore
 from propolis.adapters.wire.memory import MemoryNet
 from propolis.adapters.world.system import SystemClock
-from propolis.messages import envelope as env
 from propolis.parties.node import node_party
-from propolis.protocols.machine import PacketArrived
 from propolis.runtime.household import Household
 from propolis.runtime.post import Post
 from propolis.terms.contact import Contact
-from propolis.terms.errors import PeerUnreachable
 
 
 @pytest.mark.timeout(120)
@@ -48,27 +44,3 @@ async def test_a_thousand_babbling_strangers_fill_no_log(caplog):
         await asyncio.wait_for(channel.closed(), 60)
     await post.stop()
     assert 1 <= len(caplog.records) <= 40
-
-
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("member", [False, True])
-async def test_a_stranger_that_beats_by_the_thousand_is_hung_up_on_and_a_member_is_not(member):
-    net, heard = MemoryNet(), []
-    ours, other = net.wire(secrets.token_bytes(32)), net.wire(secrets.token_bytes(32))
-    post = Post([ours], MemoryStore(), heard.append)
-    post.limit_bodies(lambda peer: env.MAX_BODY if member else 64 * 1024)
-    post.start()
-    channel = await other.dial(Contact(peer=ours.identity, addresses=ours.addresses))
-    stream = await channel.open_stream()
-    await stream.write(b"C")
-    beat = b"".join(map(bytes, env.pack(env.Packet(env.Envelope(version=env.VERSION, epoch=5, seen=0, seq=0, ack=0)))))
-    for _ in range(20):
-        with contextlib.suppress(PeerUnreachable):
-            await stream.write(beat * (32 * 1024 // len(beat)))
-    if member:
-        async with asyncio.timeout(60):
-            while sum(isinstance(event, PacketArrived) for event in heard) < 20 * (32 * 1024 // len(beat)):
-                await asyncio.sleep(0.05)
-    else:
-        await asyncio.wait_for(channel.closed(), 60)
-    await post.stop()

@@ -41,8 +41,6 @@ READ_BYTES = 256 * 1024
 MAX_WAITING = 64 * 1024 * 1024
 MAX_CHANNELS = 20_000
 MAX_REASONS = 16
-STRANGER_BYTES = 256 * 1024
-"""Of all that is heard of a peer before it is let in: four times its largest first words. Frames cost time, however small."""
 
 
 class Post:
@@ -249,16 +247,13 @@ class Post:
     # -- bytes
 
     async def _read(self, line: Line) -> None:
-        reader, peer, stream, heard = FrameReader(), line.channel.peer, line.stream, 0
+        reader, peer, stream = FrameReader(), line.channel.peer, line.stream
         try:
             while stream is not None:
                 data = await stream.read(READ_BYTES)
                 if not data:
                     break
                 reader.limit = self._limit(peer)
-                heard += len(data)
-                if reader.limit < MAX_BODY and heard > STRANGER_BYTES:
-                    raise MalformedMessage("more than a stranger's first words")
                 for packet in reader.feed(data):
                     self._event(PacketArrived(peer, packet))
         except VersionMismatch as error:
