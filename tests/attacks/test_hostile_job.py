@@ -317,7 +317,7 @@ async def test_hostile_frames_end_the_guest_at_once_and_leave_nothing(executor, 
     began = time.monotonic()
     with pytest.raises(Crashed):
         await guest.outputs()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20, "long before its time limit"
     assert not alive(processes)
 
 

@@ -10,7 +10,8 @@ from propolis.parties.node import node_party
 from propolis.ports.executor import TaskOutput
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.jobs.worker import MAX_PROGRAMS_BYTES, MAX_UNSENT_BYTES, Worker
+from propolis.protocols.jobs.programs import MAX_PROGRAMS_BYTES
+from propolis.protocols.jobs.worker import MAX_UNSENT_BYTES, Worker
 from propolis.protocols.link.office import Office, Opened
 from propolis.protocols.machine import (
     ChannelClosed,

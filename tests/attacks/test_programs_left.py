@@ -4,13 +4,15 @@ import asyncio
 
 import msgspec
 import pytest
-from hub import KNOWN, OWNER, SPEC, Zero
+from hub import KNOWN, NODE, OWNER, SPEC, Hub, Zero, finish
 
 from propolis.adapters.blobs.files import FileBlobs
 from propolis.messages import jobs as say
 from propolis.orchestrator.assembly import Orchestrator
+from propolis.ports.store import DropPrefix
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
+from propolis.protocols.jobs.book import INPUTS, OUTPUTS, RESULTS
 from propolis.protocols.jobs.desk import DispatcherConfig
 from propolis.protocols.jobs.dispatcher import Dispatcher
 from propolis.protocols.machine import Mail, WorkDone, WorkFailed
@@ -85,3 +87,16 @@ async def test_what_came_for_nobody_is_gone_at_the_next_start(tmp_path):
     assert not left.chunks(bytes(32))
     serving.cancel()
     await asyncio.gather(serving, return_exceptions=True)
+
+
+def test_nothing_of_a_removed_owner_stays_on_the_disk_though_it_took_no_result():
+    hub, writes = Hub(), []
+    hub.enter(NODE)
+    hub.upload()
+    finish(hub)
+    assert hub.machine.desk.inputs[OWNER], "kept for a result that does not open"
+    for out in hub.machine.handle(session.MemberRemoved(OWNER), hub.now):
+        writes += getattr(out, "writes", ())
+    assert {write.table for write in writes if isinstance(write, DropPrefix)} >= {INPUTS, OUTPUTS, RESULTS}
+    assert not hub.machine.desk.inputs[OWNER]
+    assert not hub.machine.desk.outputs[OWNER]

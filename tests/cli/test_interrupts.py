@@ -64,6 +64,18 @@ def test_a_lent_computer_leaves_with_one_line(home, tmp_path):
     assert said == "left the fleet; propolis node start comes back as the same member\n"
 
 
+def test_a_computer_that_was_never_inside_does_not_say_that_it_left(tmp_path):
+    with LocalFleet(tmp_path / "gone", []) as fleet, Fleet(fleet.home) as owner:
+        text = owner.invite("node")
+
+    def told():
+        return "is not reached yet" in (tmp_path / "said").read_text()
+
+    code, said = interrupted("node", "join", text, home=tmp_path, cwd=tmp_path, when=told)
+    assert code == Exit.OK
+    assert said.endswith("ended before it was inside; propolis node start tries again\n")
+
+
 def test_the_first_second_of_any_verb_ends_without_a_traceback(tmp_path):
     code = "import propolis.__main__ as it; it.quietly(); print('here', flush=True); it.main()"
     with subprocess.Popen(

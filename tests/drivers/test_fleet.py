@@ -1,5 +1,6 @@
 """Whole houses for real: processes, QUIC, sandboxes, SQLite. Kills of everything; the owner sees each result once."""
 
+import threading
 import time
 
 import msgspec
@@ -10,7 +11,15 @@ from propolis.decisions.privacy import requirement_for
 from propolis.ports.wire import MAX_STREAMS
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
-from propolis.terms.errors import ConfigError, DataError, InvitationRefused, RequirementUnmet, StoreFull, TaskRaised
+from propolis.terms.errors import (
+    ConfigError,
+    DataError,
+    InvitationRefused,
+    PropolisError,
+    RequirementUnmet,
+    StoreFull,
+    TaskRaised,
+)
 
 PRIVACY = "trusted-lenders"
 
@@ -203,3 +212,29 @@ def test_a_full_disk_under_the_owner_is_said_and_a_next_try_goes_on(local, monke
                 job.wait(timeout=20)
         assert fleet.job(job.id).wait(timeout=60) == "done"
         assert job.results() == [2 * n for n in range(200)]
+
+
+def test_a_map_that_cannot_run_tells_the_way_out_in_its_own_text(local):
+    """A script's traceback shows the text of an error alone."""
+    with Fleet(local.home) as fleet, pytest.raises(RequirementUnmet) as unmet:
+        fleet.map(double, [1])
+    assert 'privacy="trusted-lenders"' in str(unmet.value)
+    assert "propolis stop" in str(unmet.value)
+
+
+def test_a_map_that_waits_for_a_node_says_so(tmp_path, caplog):
+    with LocalFleet(tmp_path, []) as empty, Fleet(empty.home) as fleet:
+        stopping = threading.Thread(target=lambda: stop_when(fleet, lambda: "no node is connected" in caplog.text))
+        stopping.start()
+        with pytest.raises(PropolisError, match="stopped"):
+            fleet.map(double, [1], privacy=PRIVACY)
+        stopping.join()
+    assert "no node is connected" in caplog.text
+
+
+def stop_when(fleet, told):
+    deadline = time.monotonic() + 60
+    while not told() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for row in fleet.jobs():
+        fleet.stop(row.job.hex())

@@ -116,3 +116,12 @@ def test_without_an_honest_holder_it_ends_and_says_why(bad):
     if isinstance(world.end, f.Failed):
         assert "no holder is left" in world.end.reason
     assert all(data == DATA[number] for number, data in world.kept.items())
+
+
+def test_each_holder_is_asked_for_four_chunks_at_a_time_and_for_different_ones():
+    """docs/specs/blob.md, step 3: a line is never idle between two chunks, and holders share the work."""
+    machine = f.BlobFetch(REF, RAW, {0}, HOLDERS := [b"a" * 32, b"b" * 32])
+    asked = [action for name in HOLDERS for action in machine.handle(f.HolderFound(name), 0.0)]
+    by_holder = {name: [a.number for a in asked if isinstance(a, f.AskChunk) and a.holder == name] for name in HOLDERS}
+    assert [len(numbers) for numbers in by_holder.values()] == [4, 4]
+    assert len({number for numbers in by_holder.values() for number in numbers} - {0}) == 8

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from propolis.cli.rows import jobs_table, nodes_table
-from propolis.cli.show import console, emit, errors, table
+from propolis.cli.show import busy, console, emit, errors, table
 from propolis.decisions.privacy import DEFAULT, KEYWORDS
 from propolis.node.system import supported
 from propolis.owner import keeper
@@ -35,7 +35,7 @@ def connected(home: Path) -> Iterator[Fleet]:
     if ended and nobody_listens(home):
         raise down
     try:
-        with errors.status("reaching the fleet") if errors.is_terminal else contextlib.nullcontext():
+        with busy("reaching the fleet"):
             fleet = Fleet(home)
     except PeerUnreachable as error:
         if not ended:
@@ -65,9 +65,7 @@ def up(home: Path, count: int, listen: tuple[str, ...], functions: bool, detach:
     if running(home):
         raise ConfigError(f"a local fleet runs in {home} already; end it with: propolis down")
     fleet = LocalFleet(home, varied(count), listen, lend=(FUNCTIONS,) if functions else ())
-    with (
-        errors.status(f"starting an orchestrator and {count} nodes") if errors.is_terminal else contextlib.nullcontext()
-    ):
+    with busy(f"starting an orchestrator and {count} nodes"):
         fleet.start()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -102,7 +100,8 @@ def _watch(owner: Fleet, as_json: bool) -> None:
 @click.pass_obj
 def down(home: Path, as_json: bool) -> None:
     """End a local fleet that was started with up --detach."""
-    ended = stop_running(home) + keeper.end(home / "owner")
+    with busy("ending the fleet"):
+        ended = stop_running(home) + keeper.end(home / "owner")
     emit(as_json, {"ended": ended}, text=f"{ended} processes ended" if ended else f"no local fleet runs in {home}")
 
 
@@ -165,7 +164,8 @@ def invite(home: Path, role: str, expires: float, as_json: bool) -> None:
 @click.pass_obj
 def join(home: Path, invitation: str, as_json: bool) -> None:
     """Become an owner in a fleet by an invitation."""
-    Fleet.join(invitation, home)
+    with busy("joining the fleet"):
+        Fleet.join(invitation, home)
     emit(as_json, {"home": str(home), "joined": True}, text="joined; try: propolis nodes")
 
 
@@ -231,6 +231,8 @@ def _become_node(home: Path, invitation: str, limits: dict[str, object], as_json
             command.append(flag)
         elif value or isinstance(value, float):
             command += [flag, str(value)]
+    if errors.is_terminal and not as_json:
+        errors.print("reaching the fleet")  # the node takes seconds to be inside, and says nothing before
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C waits until there is a node that can leave
     os.execve(sys.executable, command, {**os.environ, "PROPOLIS_INVITATION": invitation})  # noqa: S606
 

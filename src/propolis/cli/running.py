@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from propolis.cli import output, programs
 from propolis.cli.fleet import JSON, connected
-from propolis.cli.show import console, emit, errors
+from propolis.cli.show import busy, console, emit, errors
 from propolis.decisions.privacy import DEFAULT, KEYWORDS
 from propolis.owner.live import ENDED
 from propolis.runtime.ending import Exit
@@ -77,11 +77,12 @@ def run(
     named = programs.named(program)
     output.check(target, named.kind)
     with connected(home) as fleet:
-        if named.kind is Kind.INFERENCE:
-            job = fleet.submit_inference(named.path, inputs, rows_per_task=rows_per_task, **common)
-        else:
-            values = tables.read_values(inputs)
-            job = fleet.submit_map(named.text, values, entry=named.entry, packages=packages, **common)
+        with busy("sealing the inputs"):
+            if named.kind is Kind.INFERENCE:
+                job = fleet.submit_inference(named.path, inputs, rows_per_task=rows_per_task, **common)
+            else:
+                values = tables.read_values(inputs)
+                job = fleet.submit_map(named.text, values, entry=named.entry, packages=packages, **common)
         if not wait:
             fleet.keep()
             text = f"job {job.id[:8]} goes on in the background\n  → propolis fetch {job.id[:8]} -o FILE"

@@ -1,5 +1,6 @@
 """How the CLI speaks: tables for people, JSON for programs, one exit code per kind of end."""
 
+import contextlib
 import json
 import logging
 import sys
@@ -53,6 +54,11 @@ class Said(logging.Handler):
 
 console = SafeConsole(stderr=False, highlight=False, soft_wrap=True)
 errors = SafeConsole(stderr=True, highlight=False, soft_wrap=True)
+
+
+def busy(text: str) -> contextlib.AbstractContextManager[object]:
+    """Return a context in which a terminal shows that we work, and at what; nothing elsewhere."""
+    return errors.status(text) if errors.is_terminal else contextlib.nullcontext()
 
 
 def emit(as_json: bool, record: Any, table: RenderableType | None = None, text: str = "") -> None:

@@ -37,6 +37,7 @@ HERE = (
 )
 
 _said: list[str] = []
+_inside: list[bool] = []
 
 
 def main() -> int:
@@ -51,7 +52,8 @@ def main() -> int:
         ending.say(error)
         return ending.code_for(error)
     if options.say:
-        sys.stderr.write("left the fleet; propolis node start comes back as the same member\n")
+        left = "left the fleet; propolis node start comes back as the same member"
+        sys.stderr.write(f"{left if _inside else 'ended before it was inside; propolis node start tries again'}\n")
     return 0
 
 
@@ -133,6 +135,7 @@ async def _serve(node: "Node", say: str) -> None:
 
 
 def _ready(say: str) -> None:
+    _inside.append(True)
     sys.stdout.write((say or json.dumps({"ready": True, "pid": os.getpid()})) + "\n")
     sys.stdout.flush()
 

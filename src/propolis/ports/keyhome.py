@@ -1,4 +1,7 @@
-"""The key home: a private identity key as an address. It signs, it never leaves."""
+"""The key home: a private identity key as an address. It signs, it never leaves.
+
+Every implementation passes `propolis.testing.keyhome`.
+"""
 
 from typing import Protocol
 

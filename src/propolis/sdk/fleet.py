@@ -5,6 +5,7 @@ with Fleet() as fleet:
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
@@ -39,11 +40,23 @@ from propolis.terms.identity import JobId
 from propolis.terms.job import Kind, Needs
 from propolis.terms.requirement import Requirement
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Array = npt.NDArray[Any]
 INVITED_SECONDS = 7 * 86_400.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 1, 3650 * 86_400
 SHORTEST_PREFIX = 4  # of a job's id: a slip of a finger must not end somebody's night of work
+
+
+def _ways_out(job: str, reasons: Iterable[str]) -> str:
+    """Return what the owner of a job that nobody may run can do; a traceback shows it with the reasons."""
+    keep = f"it waits on for a machine that may; propolis stop {job} ends it"
+    if any("nothing here proves" in reason for reason in reasons):
+        return (
+            f'if you accept that the owner of a machine that runs it could look: privacy="trusted-lenders". Else {keep}'
+        )
+    return keep
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,14 +160,20 @@ class Fleet:
         return results
 
     def _settled(self, job: Job) -> None:
-        """Wait; a job that cannot run on this fleet as it is says so instead of waiting for ever."""
+        """Wait; a job that cannot run on this fleet as it is says so instead of waiting for ever, and one that may, why."""
+        said = ""
         while job.wait(timeout=3.0) == "pending":
             explained = self.explain(job.id)
             if explained.verdicts and not any(verdict.admitted for verdict in explained.verdicts):
                 reasons = sorted({reason for verdict in explained.verdicts for reason in verdict.reasons})
                 raise RequirementUnmet(
-                    f"no node of this fleet may run job {job.id[:8]} with privacy={explained.job.privacy!r}: {'; '.join(reasons)}"
+                    f"no node of this fleet may run job {job.id[:8]} with privacy={explained.job.privacy!r}: "
+                    f"{'; '.join(reasons)}\n"
+                    f"  → {_ways_out(job.id[:8], reasons)}"
                 )
+            if job.reason() != said:
+                said = job.reason()
+                log.warning("job %s waits: %s", job.id[:8], said)
         job.wait()
 
     def submit_map(

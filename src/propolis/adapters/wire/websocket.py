@@ -15,6 +15,7 @@ from typing import Any
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.frames import Frame, Opcode
 
 from propolis.adapters.wire.gate import HELLO_SECONDS, Gate
 from propolis.adapters.wire.mux import SLICE, MuxChannel
@@ -29,9 +30,18 @@ log = logging.getLogger(__name__)
 _carrier_log = logging.getLogger("propolis.websockets")
 _carrier_log.setLevel(logging.CRITICAL)  # it writes a traceback for each stranger that breaks off: a disk would fill
 Member = Callable[[NodeId], bool]
+_NEVER_SENT = (Opcode.PING, Opcode.PONG, Opcode.CONT)
 
 SUBPROTOCOL: Any = "propolis-1"
 MAX_MESSAGE = SLICE + 4096
+HELLO_ROOM = 16 * 1024
+"""Bytes a newcomer may send before its key is proven: the upgrade, whatever a proxy adds to it, and two short messages."""
+
+SMALL, SMALL_A_SECOND = 64, 1024
+"""Pings and fragments of fewer bytes than SMALL, and how many of them a peer may send: each costs as much time as a large one,
+and our own side sends none."""
+
+FED = 16 * 1024
 _OPTIONS: dict[str, Any] = {
     "compression": None,
     "max_size": MAX_MESSAGE,
@@ -48,6 +58,9 @@ class Newcomer(ServerConnection):
     def __init__(self, gate: Gate, *words: Any, **options: Any) -> None:
         super().__init__(*words, **options)
         self._gate = gate
+        self._room = HELLO_ROOM
+        self._proven = False
+        self._small = self._second = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by asyncio."""
@@ -59,6 +72,30 @@ class Newcomer(ServerConnection):
         """Called by asyncio."""
         self.passed()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by asyncio. A part at a time: who sends too much, or too many frames, is cut within one."""
+        self._room -= len(data)
+        if self._room < 0 and not self._proven:
+            self.transport.abort()
+        for start in range(0, len(data), FED):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[start : start + FED])
+
+    def process_event(self, event: Any) -> None:
+        """Called for each frame."""
+        if isinstance(event, Frame) and len(event.data) < SMALL and (event.opcode in _NEVER_SENT or not event.fin):
+            second = int(self.loop.time())
+            self._small = self._small + 1 if second == self._second else 1
+            self._second = second
+            if self._small > SMALL_A_SECOND:
+                self.transport.abort()
+        super().process_event(event)
+
+    def proven(self) -> None:
+        """Its key is known: from here on it is bounded as any peer is."""
+        self._proven = True
 
     def passed(self) -> None:
         """The handshake is over, well or not: others have its room."""
@@ -183,6 +220,7 @@ class WebSocketWire:
         shake = Handshake(self._seed, secrets.token_bytes(32))
         await socket.send(shake.answer(_bytes(await socket.recv())))
         peer, send, receive = shake.accept(_bytes(await socket.recv()))
+        socket.proven()
         if self._admit is not None and not await self._admit(peer):
             await socket.send(send.seal(b"no"))
             return None

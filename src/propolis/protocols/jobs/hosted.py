@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from propolis.messages import jobs as say
+from propolis.ports.executor import GuestOrder, TaskOutput
 from propolis.protocols.machine import BodyPart, FromStore
 from propolis.terms.identity import AttemptId, GuestId
 from propolis.terms.job import MAX_HELD_BYTES, MAX_HELD_TASKS, JobSpec
@@ -46,6 +47,24 @@ class Hosted(msgspec.Struct, kw_only=True):
         """A task ended; returns whether it was one it was given."""
         self.inputs.pop(attempt, None)
         return self.outstanding.pop(attempt, None) == index
+
+    def order(self) -> GuestOrder:
+        """Return what is to be started, in its slot."""
+        spec = self.spec
+        return GuestOrder(
+            job=spec.id, guest=self.id, owner=self.owner, kind=spec.kind, needs=spec.needs, slot=self.slot
+        )
+
+    def report(self, outputs: Sequence[TaskOutput]) -> tuple[say.TasksEnded, tuple[BodyPart, ...]]:
+        """Return what is said of tasks that ended, and its body."""
+        ended = say.TasksEnded(
+            job=self.spec.id,
+            guest=self.id,
+            indices=tuple(out.index for out in outputs),
+            attempts=tuple(out.attempt for out in outputs),
+            milliseconds=sum(out.milliseconds for out in outputs),
+        )
+        return ended, tuple(out.sealed for out in outputs)
 
     @property
     def unsent_bytes(self) -> int:

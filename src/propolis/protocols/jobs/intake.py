@@ -212,7 +212,8 @@ def removed(desk: Desk, owner: NodeId, now: Instant) -> None:
             ledger.end(desk, job, JobState.STOPPED, "its owner was removed from the fleet", now)
         desk.outputs[owner] -= sum(kept.size for kept in job.untaken.values())
         job.untaken.clear()
-        desk.write(DropPrefix(OUTPUTS, job.id), DropPrefix(RESULTS, job.id))
+        ledger.drop_inputs(desk, job, job.input_bytes)  # of results it did not take, kept in case one does not open
+        desk.write(*(DropPrefix(table, job.id) for table in (INPUTS, OUTPUTS, RESULTS)))
         ledger.release(desk, job)
 
 

@@ -7,16 +7,15 @@ orchestrator asks. It outlives sessions: guests go on while the orchestrator is 
 from collections import deque
 from typing import ClassVar
 
-import msgspec
-
 from propolis.decisions import admission
 from propolis.decisions.guarantees import Known
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message
-from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
+from propolis.ports.executor import TaskInput, TaskOutput
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.hosted import Hosted
+from propolis.protocols.jobs.programs import Programs
 from propolis.protocols.machine import Action, BodyPart, Event, Mail, TimePassed, WorkDone, WorkFailed
 from propolis.terms.address import dialable
 from propolis.terms.capability import CapabilityReport
@@ -31,17 +30,9 @@ ORPHAN_SECONDS = 60.0
 MAX_UNSENT_BYTES = 128 * 1024 * 1024
 """Results kept for all guests while there is no session; a session takes 256 MiB at once (link.md, rule 8)."""
 
-MAX_PROGRAMS_BYTES = 16 << 30
 """Of the lender's disk, for programs that are here or on the way."""
 
 Output = Action | Mail
-
-
-class _Program(msgspec.Struct):
-    """A program that is here, or still on the way; `size` in bytes."""
-
-    size: int
-    here: bool = False
 
 
 class Worker:
@@ -58,7 +49,7 @@ class Worker:
         self._guests: dict[GuestId, Hosted] = {}
         self._waiting: deque[GuestId] = deque()  # guests without a slot yet
         self._slots: list[GuestId | None] = [None] * report.slots
-        self._programs: dict[BlobId, _Program] = {}
+        self._programs = Programs(4 * report.slots)
         self._work: dict[int, tuple[str, bytes]] = {}
         self._next_ticket = 1
         self._inside = False
@@ -150,7 +141,8 @@ class Worker:
             guest_id = GuestId(raw)
             if guest_id in self._guests:
                 continue
-            why = "; ".join(reasons) or self._no_room(message.spec.program)
+            full = "all slots are taken" if len(self._guests) >= 2 * self.report.slots else ""
+            why = "; ".join(reasons) or full or self._programs.no_room(message.spec.program)
             if why:
                 self._gone(message.spec, guest_id, RequirementUnmet.code, why)
                 continue
@@ -161,21 +153,9 @@ class Worker:
             self._fetch(message.spec.program, message.holders)
             self._start_waiting()
 
-    def _no_room(self, program: BlobRef) -> str:
-        """Return why no further guest of this program is taken; "" = it is."""
-        if len(self._guests) >= 2 * self.report.slots:
-            return "all slots are taken"
-        if program.id in self._programs:
-            return ""
-        if len(self._programs) >= 4 * self.report.slots:
-            return "programs of guests that are gone are still on their way"
-        if sum(kept.size for kept in self._programs.values()) + program.size > MAX_PROGRAMS_BYTES:
-            return f"programs of up to {MAX_PROGRAMS_BYTES >> 30} GiB are kept here at a time"
-        return ""
-
     def _fetch(self, program: BlobRef, holders: tuple[Contact, ...]) -> None:
         if program.id not in self._programs:
-            self._programs[program.id] = _Program(program.size)
+            self._programs.coming(program)
             ticket = self._ticket("program", program.id)
             ways = ((holder, dialable(holder.addresses, self._orchestrator.addresses)) for holder in holders)
             told = tuple(Contact(peer=holder.peer, addresses=way) for holder, way in ways if way)
@@ -186,15 +166,7 @@ class Worker:
             guest = self._guests[self._waiting.popleft()]
             guest.slot = self._slots.index(None)
             self._slots[guest.slot] = guest.id
-            order = GuestOrder(
-                job=guest.spec.id,
-                guest=guest.id,
-                owner=guest.owner,
-                kind=guest.spec.kind,
-                needs=guest.spec.needs,
-                slot=guest.slot,
-            )
-            self._out.append(ev.StartGuest(self._ticket("start", guest.id), order))
+            self._out.append(ev.StartGuest(self._ticket("start", guest.id), guest.order()))
 
     def _grant(self, guest_id: GuestId, sealed: bytes) -> None:
         guest = self._guests.get(guest_id)
@@ -204,7 +176,7 @@ class Worker:
 
     def _enter(self, guest: Hosted) -> None:
         """Hand over grant and program once both are here."""
-        if guest.grant and not guest.granted and self._is_here(guest.spec.program.id):
+        if guest.grant and not guest.granted and self._programs.is_here(guest.spec.program.id):
             guest.granted = True
             ticket = self._ticket("grant", guest.id)
             self._out.append(ev.GrantGuest(ticket, guest.id, guest.grant, guest.spec.program))
@@ -244,14 +216,7 @@ class Worker:
         known = [out for out in outputs if guest.end(AttemptId(out.attempt), out.index)]
         if not known:
             return
-        ended = say.TasksEnded(
-            job=guest.spec.id,
-            guest=guest.id,
-            indices=tuple(out.index for out in known),
-            attempts=tuple(out.attempt for out in known),
-            milliseconds=sum(out.milliseconds for out in known),
-        )
-        parts = tuple(out.sealed for out in known)
+        ended, parts = guest.report(known)
         if self._inside:
             self._say(ended, parts)
         else:
@@ -284,8 +249,8 @@ class Worker:
 
     def _release_program(self, program: BlobRef) -> None:
         used = any(guest.spec.program.id == program.id for guest in self._guests.values())
-        if not used and self._is_here(program.id):  # one still on the way is dropped when it arrives
-            del self._programs[program.id]
+        if not used and self._programs.is_here(program.id):  # one still on the way is dropped when it arrives
+            self._programs.forget(program.id)
             self._out.append(ev.DropProgram(program))
 
     def _gone(self, spec: JobSpec, guest: GuestId, code: str, reason: str, culprit: AttemptId | None = None) -> None:
@@ -314,10 +279,10 @@ class Worker:
         """The program is here, whole; nobody may want it any more by now."""
         mine = [guest for guest in self._guests.values() if guest.spec.program.id == program]
         if not mine:
-            self._programs.pop(program, None)
+            self._programs.forget(program)
             self._out.append(ev.DropProgram(BlobRef(blob=program, size=0)))
             return
-        self._programs[program].here = True
+        self._programs.arrived(program)
         self._say(say.HasProgram(program=mine[0].spec.program))
         for guest in mine:
             self._enter(guest)
@@ -325,7 +290,7 @@ class Worker:
     def _work_failed(self, ticket: int, code: str, reason: str) -> None:
         what, subject = self._work.pop(ticket, ("", b""))
         if what == "program":
-            self._programs.pop(BlobId(subject), None)
+            self._programs.forget(BlobId(subject))
             self._out.append(ev.DropProgram(BlobRef(blob=subject, size=0)))  # the chunks that did come
             for guest in [g for g in self._guests.values() if g.spec.program.blob == subject]:
                 self._kill(guest.id)
@@ -338,10 +303,6 @@ class Worker:
             self._gone(guest.spec, guest.id, code, reason)
 
     # -- small
-
-    def _is_here(self, program: BlobId) -> bool:
-        kept = self._programs.get(program)
-        return kept is not None and kept.here
 
     @property
     def _peer(self) -> NodeId:
