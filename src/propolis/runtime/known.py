@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from importlib import resources
 
+from propolis.decisions.capabilities.weaknesses import Weaknesses, read_weaknesses
 from propolis.decisions.guarantees import Known, read_table
 
 
@@ -14,3 +15,8 @@ def table_bytes() -> bytes:
 def known_today() -> Known:
     """Return the table and today's date (UTC). Raises ConfigError."""
     return Known(table=read_table(table_bytes()), date=datetime.now(UTC).date().isoformat())
+
+
+def known_weaknesses() -> Weaknesses:
+    """Return the TPMs known to be bad. Raises ConfigError."""
+    return read_weaknesses(resources.files("propolis.decisions").joinpath("data/tpm.toml").read_bytes())
