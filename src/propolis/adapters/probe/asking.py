@@ -8,11 +8,13 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from typing import IO
 
 from propolis.adapters.probe.plan import Command, Keep, Leaves, Plan
 from propolis.terms.recording import MOST_TEXT, Outcome, Seen
 
 MOST_READ = 4 * 2**20  # of /proc/cpuinfo on the largest machines, before a keep
+GRACE = 0.2  # seconds for the last words of a command that ended
 MOST_NAMES = 512
 MOST_LEAVES = 256
 _MISSING = (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOSYS, errno.ENOTDIR, errno.EOPNOTSUPP)
@@ -103,43 +105,43 @@ def run(command: Command) -> Seen:
         )  # fmt: skip
     except OSError as error:
         return _in_the_way(error)
-    late = threading.Event()
-
-    def overdue() -> None:
-        late.set()
-        _end(process)
-
-    timer = threading.Timer(command.seconds, overdue)
-    timer.daemon = True
-    timer.start()
+    printed, complained = _Beginning(process.stdout, MOST_READ), _Beginning(process.stderr, 4096)
+    late = False
     try:
-        said, complained = _outputs(process)
-        process.wait()
+        process.wait(command.seconds)
+    except subprocess.TimeoutExpired:
+        late = True
     finally:
-        timer.cancel()
-        _end(process)
-    return _judged(command, process.returncode, said, complained, late=late.is_set())
+        _end(process)  # and what it left behind, which may hold the pipes for ever
+        process.wait()
+    return _judged(command, process.returncode, printed.text(), complained.text(), late=late)
 
 
-def _outputs(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """Return the beginnings of what a process prints; both pipes are read, so that it waits on neither."""
-    complained: list[bytes] = [b""]
-    assert process.stdout is not None
-    assert process.stderr is not None
-    errors = process.stderr
-    reader = threading.Thread(target=lambda: complained.__setitem__(0, errors.read(4096)), daemon=True)
-    reader.start()
-    with process.stdout as out:
-        said = out.read(MOST_READ)
-    reader.join(0.05)
-    return said, complained[0]
+class _Beginning:
+    """Reads a pipe to its end beside us, so that its writer never waits, and keeps the beginning."""
+
+    def __init__(self, pipe: IO[bytes] | None, most: int) -> None:
+        self._pipe, self._most, self._kept = pipe, most, b""
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def text(self) -> str:
+        """Return what was printed; called when the writers are gone."""
+        self._thread.join(GRACE)
+        return self._kept.decode("utf-8", "replace")
+
+    def _read(self) -> None:
+        if self._pipe is None:
+            return
+        with self._pipe as pipe:
+            while piece := pipe.read1(65_536):  # type: ignore[attr-defined]
+                self._kept += piece[: max(0, self._most - len(self._kept))]
 
 
-def _judged(command: Command, code: int, said: bytes, complained: bytes, *, late: bool) -> Seen:
+def _judged(command: Command, code: int, printed: str, complained: str, *, late: bool) -> Seen:
     if late:
         return Seen(outcome=Outcome.LATE)
-    printed, words = said.decode("utf-8", "replace"), complained.decode("utf-8", "replace")
-    if any(each in words for each in _NO_SUCH_QUESTION):
+    if any(each in complained for each in _NO_SUCH_QUESTION):
         return Seen(outcome=Outcome.MISSING)
     if code != 0 and not (command.partial and printed.strip()):
         return Seen(outcome=Outcome.FAILED, text=f"exit {code}")

@@ -87,14 +87,3 @@ class _Answers:
             with self._lock:
                 self._open -= 1
                 self._lock.notify_all()
-
-
-class Replayed:
-    """The stand-in: a probe that shows a recording made elsewhere."""
-
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-
-    def record(self) -> Recording:
-        """Return it."""
-        return self._recording
