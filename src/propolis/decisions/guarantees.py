@@ -93,6 +93,7 @@ class Technology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     title: Text
     facts: Annotated[tuple[FactName, ...], msgspec.Meta(max_length=8)] = ()
     every: bool = False
+    spoilt_by: Annotated[tuple[FactName, ...], msgspec.Meta(max_length=8)] = ()  # found, it is not worth proving
     raises: Text
 
 

@@ -5,6 +5,7 @@ from importlib import resources
 
 from propolis.decisions.capabilities.weaknesses import Weaknesses, read_weaknesses
 from propolis.decisions.guarantees import Known, read_table
+from propolis.terms.evidence import NOTHING, Proven
 
 
 def table_bytes() -> bytes:
@@ -20,3 +21,8 @@ def known_today() -> Known:
 def known_weaknesses() -> Weaknesses:
     """Return the TPMs known to be bad. Raises ConfigError."""
     return read_weaknesses(resources.files("propolis.decisions").joinpath("data/tpm.toml").read_bytes())
+
+
+def proven_here() -> Proven:
+    """Return what a verifier concluded of this machine. Here attestation results plug in; nothing verifies evidence yet."""
+    return NOTHING

@@ -26,7 +26,7 @@ EXPECTED: dict[str, dict[str, State | str | tuple[State, str]]] = {
     "laptop-infineon-mended": {"tpm.known-bad": A},
     "laptop-st-tpm-fail": {"tpm.known-bad": (P, "TPM-FAIL (CVE-2019-16863)"), "tpm.maker": "STMicroelectronics"},
     "laptop-amd-zen3": {
-        "memory.tsme": E, "memory.sme": P, "tee.sev": P, "tee.sev-es": P, "tee.sev-snp": U, "tpm.known-bad": (P, "faulTPM"),
+        "memory.tsme": E, "memory.sme": P, "tee.sev": P, "tee.sev-es": P, "tee.sev-snp": U, "tpm.known-bad": A, "tpm.known-physical": (P, "faulTPM"),
         "tee.amd-tee": E, "tee.op-tee": A, "tpm.kind": "firmware",
     },
     "laptop-amd-pluton": {"tpm.pluton": E, "tpm.kind": "Pluton", "tpm.known-bad": A},
@@ -57,7 +57,8 @@ EXPECTED: dict[str, dict[str, State | str | tuple[State, str]]] = {
     "guest-aws-snp": {"tee.snp-guest": OK, "tpm.maker": "Amazon"},
     "guest-aws-nitro-enclave": {"tee.nitro-enclave": OK, "virtual.guest": P},
     "guest-h100-cc": {"accelerator.nvidia-cc": E, "accelerator.gpu": (OK, "H100"), "tee.snp-guest": OK},
-    "guest-kvm-swtpm": {"tpm.kind": "emulated: no hardware root", "tpm.known-bad": A},
+    "guest-kvm-swtpm": {"tpm.emulated": P,
+        "tpm.kind": "emulated: no hardware root", "tpm.known-bad": A},
     "guest-vmware": {"tpm.kind": "virtual", "virtual.guest": (P, "vmware")},
     "guest-kvm-dressed-as-hyper-v": {"virtual.guest": P},
     "wsl-2": {"virtual.guest": (P, "microsoft"), "firmware.secure-boot": A, "virtual.container": A},
@@ -72,7 +73,7 @@ EXPECTED: dict[str, dict[str, State | str | tuple[State, str]]] = {
         "storage.encryption": (E, "BitLocker"), "firmware.dma-protection": E, "tpm.known-bad": A, "isolation.landlock": A,
     },
     "windows-11-amd-vbs-off": {
-        "tee.vbs": P, "tee.vbs-enclave": U, "storage.encryption": A, "firmware.dma-protection": A, "tpm.known-bad": U, "virtual.guest": A,
+        "tee.vbs": P, "tee.vbs-enclave": U, "storage.encryption": A, "firmware.dma-protection": A, "tpm.known-bad": A, "tpm.known-physical": U, "virtual.guest": A,
     },
     "windows-10-old": {"tpm.chip": (P, "1.2"), "tee.vbs": U, "tee.vbs-enclave": A, "firmware.secure-boot": U, "tpm.known-bad": (P, "ROCA")},
     "windows-hyper-v-guest": {"virtual.guest": P, "tpm.kind": "virtual", "tpm.pluton": U},

@@ -7,8 +7,9 @@ docs/specs/capabilities.md.
 
 import msgspec
 
+from propolis.decisions.capabilities.catalogue import CATALOGUE
 from propolis.decisions.capabilities.look import best
-from propolis.decisions.guarantees import Note, Table, Technology, guarantees, most, potential
+from propolis.decisions.guarantees import Broken, Note, Table, Technology, guarantees, most, potential
 from propolis.terms.capability import Isolation, Rung
 from propolis.terms.evidence import Proven
 from propolis.terms.finding import Contradiction, Fact, Findings, State
@@ -37,7 +38,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     could: tuple[Cell, ...]  # what would follow if all was proven that it asks for
     partly: tuple[Note, ...]
     breaks: tuple[str, ...]
-    raises: str
+    spoilt: str  # why it is not worth proving here; "" when it is
+    raises: str  # "" when nothing is left to raise
 
 
 class Outlook(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +77,17 @@ def _line(
 ) -> Line:  # fmt: skip
     state, value = _detected(each, findings, isolation)
     alone = msgspec.structs.replace(table, row=tuple(row for row in table.row if row.technology == each.name))
-    could = [Cell(asset=a, adversary=b, level=level) for (a, b), level in sorted(potential(each.name, table).items())]
+    spoilt = "; ".join(_spoilers(each, findings))
+    could = (
+        []
+        if spoilt
+        else [Cell(asset=a, adversary=b, level=level) for (a, b), level in sorted(potential(each.name, table).items())]
+    )
+    gives, notes = (
+        _cells(isolation, proven, alone, date),
+        tuple(note for note in table.note if note.technology == each.name),
+    )
+    whole = {(cell.asset, cell.adversary) for cell in could} <= {(cell.asset, cell.adversary) for cell in gives}
     claims = {claim for one in proven if one.technology == each.name and one.until >= date for claim in one.claims}
     return Line(
         technology=each.name,
@@ -83,12 +95,23 @@ def _line(
         state=state,
         value=value,
         proven=tuple(sorted(claims)),
-        gives=_cells(isolation, proven, alone, date),
+        gives=gives,
         could=tuple(could),
-        partly=tuple(note for note in table.note if note.technology == each.name),
-        breaks=tuple(f"from {b.by.label} on: {b.because}" for b in table.broken if b.technology == each.name),
-        raises=each.raises,
+        partly=notes,
+        breaks=tuple(_told(b) for b in table.broken if b.technology == each.name),
+        spoilt=spoilt,
+        raises="" if gives and whole and not notes else each.raises,
     )
+
+
+def _spoilers(each: Technology, findings: Findings) -> list[str]:
+    facts = [findings.fact(name) for name in each.spoilt_by]
+    return [f"{CATALOGUE[f.name]}{f': {f.value}' if f.value else ''}" for f in facts if f.found]
+
+
+def _told(broken: Broken) -> str:
+    fix = f", unless it is proven: {', '.join(broken.unless)}" if broken.unless else ""
+    return f"from {broken.by.label} on{fix}: {broken.because}"
 
 
 def _detected(each: Technology, findings: Findings, isolation: Isolation) -> tuple[State, str]:

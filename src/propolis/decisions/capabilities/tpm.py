@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from propolis.decisions.capabilities.look import Look, best, hexadecimal, number
-from propolis.decisions.capabilities.weaknesses import Version, Weaknesses, concerns
+from propolis.decisions.capabilities.weaknesses import Version, Weakness, Weaknesses, concerns
 from propolis.terms.finding import Fact, State
+from propolis.terms.requirement import Adversary, Day
 
 PROPERTIES = "call:tpm-properties"  # lines "PROPERTY VALUE", hexadecimal (TPM2_GetCapability, TPM_PT of Part 2)
 DEVICE = "/dev/tpmrm0"
@@ -26,6 +27,9 @@ NAMES = {
     "AMZN": "Amazon", "ATML": "Atmel", "WEC": "Winbond", "SMSN": "Samsung", "HISI": "HiSilicon",
 }  # fmt: skip
 PHYSICAL = frozenset((DISCRETE, FIRMWARE))
+FOLLOWING = (
+    "tpm.maker", "tpm.kind", "tpm.emulated", "tpm.firmware", "tpm.pluton", "tpm.known-bad", "tpm.known-physical",
+)  # fmt: skip
 PLUTON_VENDOR = "Pluton.TPM.A"  # fwupd's quirk: MSFT alone is also Hyper-V's and Azure's virtual TPM
 
 
@@ -47,7 +51,7 @@ def identity(
     """Return what follows from a maker's name and a version, however they were asked for; the same on every system."""
     missing = _unasked(look, chip)
     if chip.state is State.ABSENT or not maker:
-        return [missing(name) for name in ("tpm.maker", "tpm.kind", "tpm.firmware", "tpm.pluton", "tpm.known-bad")]
+        return [missing(name) for name in FOLLOWING]
     how = "TPM2_GetCapability" if look.recording.system == "linux" else "the system's own tool"
     dotted = ".".join(str(part) for part in firmware)
     kind = kind_of(maker, vendor, guest)
@@ -59,7 +63,19 @@ def identity(
         look.fact("tpm.firmware", State.PRESENT if dotted else State.UNKNOWN, value=dotted, how=how),
         _pluton(look, maker, vendor, guest),
     ]
-    return [*facts, _known_bad(look, maker, firmware, known, processor)]
+    emulated = State.UNKNOWN if not kind else State.PRESENT if kind == EMULATED else State.ABSENT
+    facts.append(look.fact("tpm.emulated", emulated, how="follows from the maker's name, which an emulator may change"))
+    for name, weak in (("tpm.known-bad", _by_software(known)), ("tpm.known-physical", _by_touch(known))):
+        facts.append(_known_bad(look, name, maker, firmware, weak, known.date, processor))
+    return facts
+
+
+def _by_software(known: Weaknesses) -> list[Weakness]:
+    return [each for each in known.weakness if each.by < Adversary.CHEAP_PHYSICAL]
+
+
+def _by_touch(known: Weaknesses) -> list[Weakness]:
+    return [each for each in known.weakness if each.by >= Adversary.CHEAP_PHYSICAL]
 
 
 def told(look: Look) -> dict[int, int]:
@@ -132,11 +148,10 @@ def _pluton(look: Look, maker: str, vendor: str, guest: State) -> Fact:
 
 
 def _known_bad(
-    look: Look, maker: str, firmware: Version, known: Weaknesses, processor: tuple[int, int] | None
+    look: Look, name: str, maker: str, firmware: Version, weak: list[Weakness], date: Day, processor: tuple[int, int] | None,
 ) -> Fact:  # fmt: skip
-    name, unsure = "tpm.known-bad", False
-    hits = []
-    for each in known.weakness:
+    unsure, hits = False, []
+    for each in weak:
         falls = concerns(each, maker, firmware, processor)
         unsure = unsure or falls is None
         hits += [each] if falls else []
@@ -145,5 +160,5 @@ def _known_bad(
         more = "; ".join(dict.fromkeys(each.raises for each in hits))
         return look.fact(name, State.PRESENT, value=value, how="; ".join(each.because for each in hits), more=more)
     if unsure or not firmware or maker not in NAMES:
-        return look.fact(name, State.UNKNOWN, how="maker or version is not enough to look it up")
-    return look.fact(name, State.ABSENT, how=f"not in the table of {known.date}")
+        return look.fact(name, State.UNKNOWN, how="maker, version or processor is not enough to look it up")
+    return look.fact(name, State.ABSENT, how=f"not in the table of {date}")
