@@ -93,7 +93,7 @@ def pairs(cells: Iterable[Cell]) -> str:
     alike: dict[tuple[Adversary, ...], list[str]] = {}
     for asset, who in against.items():
         alike.setdefault(tuple(sorted(who)), []).append(asset.value.replace("-", " "))
-    return ", ".join(f"{' and '.join(assets)} from {_span(who)}" for who, assets in alike.items())
+    return ", and ".join(f"{', '.join(assets)} from {_span(who)}" for who, assets in alike.items())
 
 
 def _span(who: tuple[Adversary, ...]) -> str:

@@ -92,7 +92,8 @@ def page_of(outlook: Outlook) -> str:
     day = f'<p class="soft">seen on {escape(outlook.date)} by propolis doctor</p>'
     parts = [
         f"<header>{_COMB}<div>{title}{day}</div></header>",
-        _machine(outlook), _verdict(outlook), _contradictions(outlook), _levels(outlook), _technologies(outlook), _raise(outlook), _foot(),
+        _machine(outlook), _verdict(outlook), _contradictions(outlook), _levels(outlook), _technologies(outlook),
+        _raise(outlook), _foot(),
     ]  # fmt: skip
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -133,10 +134,7 @@ def _unit(fact: Fact) -> str:
 
 def _verdict(outlook: Outlook) -> str:
     proven = [f"{line.title}: {', '.join(line.proven)}" for line in outlook.lines if line.proven]
-    if proven:
-        what = f"<b>Proven: {_say('; '.join(proven))}.</b>"
-    else:
-        what = "<b>Nothing is proven yet.</b>"
+    what = f"<b>Proven: {_say('; '.join(proven))}.</b>" if proven else "<b>Nothing is proven yet.</b>"
     host = " It may be a virtual machine, whose host could say anything." if outlook.guest else ""
     return (
         f'<section class="verdict">{what}<p class="soft">What is detected is this computer\'s own word, worth nothing against '
@@ -166,7 +164,7 @@ def _levels(outlook: Outlook) -> str:
         for asset in Asset
     )
     legend = "".join(f'<li><i class="{kind}"></i><b>{word}</b> {words}</li>' for kind, word, words in _LEVELS.values())
-    legend += '<li><i class="could"></i><b>could</b> a chip that is here, once it is proven</li>'
+    legend += '<li><i class="could"></i><b>could</b> something that is here, once it is shown to hold</li>'
     return (
         "<h2>What is protected today, and from whom</h2>"
         f'<table><thead><tr><th></th>{heads}</tr></thead><tbody>{rows}</tbody></table><ul class="legend">{legend}</ul>'
@@ -219,5 +217,6 @@ def _foot() -> str:
     who = "A3 is whoever owns the machine and has root; A4 comes with a soldering iron, or takes the disk; A5 has a laboratory."
     return (
         f'<footer class="soft"><p>{who} A level counts against the adversary it stands under, and says nothing of the next.</p>'
-        f"<p>propolis {escape(propolis.__version__)}. This page has no script, loads nothing, and names no person or machine.</p></footer>"
+        f"<p>propolis {escape(propolis.__version__)}. This page has no script, loads nothing, and names no person or machine.</p>"
+        "</footer>"
     )
