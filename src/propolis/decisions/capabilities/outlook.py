@@ -15,6 +15,7 @@ from propolis.terms.evidence import Proven
 from propolis.terms.finding import Contradiction, Fact, Findings, State
 from propolis.terms.requirement import Adversary, Asset, Claim, Day, Level
 
+ANOTHER = "another one, of which that is not so"
 OURS = ("sealing",)  # there is nothing to detect: it comes with the program
 
 
@@ -77,7 +78,9 @@ def _line(
 ) -> Line:  # fmt: skip
     state, value = _detected(each, findings, isolation)
     alone = msgspec.structs.replace(table, row=tuple(row for row in table.row if row.technology == each.name))
-    spoilt = "; ".join(_spoilers(each, findings))
+    spoilers = [findings.fact(name) for name in each.spoilt_by if findings.fact(name).found]
+    spoilt = "; ".join(f"{CATALOGUE[f.name]}{f': {f.value}' if f.value else ''}" for f in spoilers)
+    raises = "; ".join(f.more or ANOTHER for f in spoilers) or each.raises
     could = (
         []
         if spoilt
@@ -100,13 +103,8 @@ def _line(
         partly=notes,
         breaks=tuple(_told(b) for b in table.broken if b.technology == each.name),
         spoilt=spoilt,
-        raises="" if gives and whole and not notes else each.raises,
+        raises="" if gives and whole and not notes else raises,
     )
-
-
-def _spoilers(each: Technology, findings: Findings) -> list[str]:
-    facts = [findings.fact(name) for name in each.spoilt_by]
-    return [f"{CATALOGUE[f.name]}{f': {f.value}' if f.value else ''}" for f in facts if f.found]
 
 
 def _told(broken: Broken) -> str:
