@@ -93,6 +93,29 @@ def test_each_single_denial_on_each_machine_leaves_unknown_unknown(name):
                     assert doubted or fact.state is not State.ABSENT, (key, gone.outcome, fact)
 
 
+def alone(recording, key):
+    """A machine that has nothing but its processor and what one folder, or one call, says."""
+    bare = dict.fromkeys(keys(linux_plan.PLAN), Seen(outcome=Outcome.MISSING))
+    family = key.rpartition("/")[0] if key.startswith("file:/sys/bus/") else key
+    kept = {
+        name: value for name, value in recording.seen.items() if name.startswith(family) or name == "file:/proc/cpuinfo"
+    }
+    return msgspec.structs.replace(recording, seen={**bare, "call:pid-namespace": Seen(text="first"), **kept})
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(EVERY) if EVERY[name].system == "linux"])
+def test_the_only_place_that_says_so_denied_leaves_no_absence(name):
+    recording = EVERY[name]
+    for key in (key for key, value in recording.seen.items() if value.outcome is Outcome.OK):
+        single = alone(recording, key)
+        before = read(single, KNOWN)
+        doubted = {fact for each in before.contradictions for fact in each.facts}
+        after = read(msgspec.structs.replace(single, seen={**single.seen, key: DENIED}), KNOWN)
+        for fact in after.facts:
+            if fact.state is State.ABSENT and fact.name not in doubted:
+                assert before.fact(fact.name).state is State.ABSENT, (key, before.fact(fact.name), fact)
+
+
 @often
 @given(anything)
 def test_a_contradicted_fact_is_never_believed(recording):

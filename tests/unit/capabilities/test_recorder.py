@@ -95,6 +95,17 @@ def test_floods_are_cut(tmp_path):
     assert Recorder(Plan(commands=(noisy,), seconds=60)).record().seen["command:noisy"].outcome is not Outcome.LATE
 
 
+def test_of_what_floods_only_the_beginning_is_kept_in_memory():
+    import io
+
+    beginning = asking._Beginning(io.BufferedReader(io.BytesIO(b"x" * 1_000_000)), 4096)
+    for _ in range(300):
+        if not beginning._thread.is_alive():
+            break
+        time.sleep(0.1)
+    assert beginning.text() == "x" * 4096
+
+
 def test_what_is_missing_denied_or_broken_is_told_apart(tmp_path):
     closed = tmp_path / "closed"
     closed.write_text("1")

@@ -50,6 +50,8 @@ EXPECTED: dict[str, dict[str, State | str | tuple[State, str]]] = {
     "server-epyc-snp-user": {"tee.sev-snp": E, "memory.sme": P},
     "server-epyc-sev-off": {"tee.sev-snp": P, "tee.sev": P, "memory.sme": P},
     "server-xeon-tdx-host": {"tee.tdx": E, "tee.sgx": OK, "tee.sgx-attestation": OK, "tee.tdx-guest": A, "tee.sev-snp": A},
+    "server-xeon-tdx-without-its-flag": {"tee.tdx": E, "memory.tme": P},
+    "guest-arm-by-device-tree": {"virtual.guest": (P, "xen")},
     "server-xeon-sgx-user": {"tee.sgx": OK, "tee.sgx-attestation": E, "tee.tdx": A},
     "guest-azure-snp": {"tee.snp-guest": E, "tpm.kind": "virtual", "tpm.pluton": U, "virtual.guest": (P, "microsoft")},
     "guest-gcp-snp": {"tee.snp-guest": OK, "tee.report": OK, "tpm.kind": "virtual"},

@@ -320,6 +320,13 @@ TREES: dict[str, Recording] = {
         intel("Intel(R) Xeon(R) Gold 6338 CPU", "sgx sgx_lc", number=106),
         {"open:/dev/sgx_enclave": "", "open:/dev/sgx_provision": DENIED, "folder:/dev": "kvm\nsgx_enclave\nsgx_provision"},
     ),
+    "server-xeon-tdx-without-its-flag": linux(
+        intel("INTEL(R) XEON(R) PLATINUM 8592+", "tme", number=207), {"file:/sys/module/kvm_intel/parameters/tdx": "Y"},
+    ),
+    "guest-arm-by-device-tree": linux(
+        BOARD, {"command:systemd-detect-virt --vm": MISSING, "file:/proc/device-tree/model": "linux,dummy-virt\0",
+                "file:/proc/device-tree/hypervisor/compatible": "xen,xen-4.17\0xen,xen\0"}, machine="aarch64",
+    ),
     # cloud guests
     "guest-azure-snp": linux(
         amd(**EPYC, flags="hypervisor"), guest("microsoft", "Microsoft Corporation", "Virtual Machine", "sev-snp"),

@@ -109,7 +109,7 @@ def _chip(look: Look) -> Fact:
     if state in (State.ENABLED, State.USABLE):
         value = f"{major}.0" if major else "2.0" if device in (State.ENABLED, State.USABLE) else ""
         return look.fact("tpm.chip", state, value=value, how=f"{DEVICE}, {CLASS}", more=more)
-    keys = (f"folder:{CLASS}", f"open:{DEVICE}", "folder:/dev")
+    keys = (f"folder:{CLASS}", f"open:{DEVICE}", "folder:/dev", VERSION)
     more = "a TPM in the firmware's settings (PTT, fTPM, or Security Device)"
     return look.nothing("tpm.chip", *keys, devices=True, how=f"no {DEVICE}, no {CLASS}", more=more)
 
