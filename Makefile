@@ -4,9 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # pytest-xdist is not used: the suite starts real processes and two cores are the size we build for.
 
-.PHONY: demo test check lint types floors unit sim clean help
+.PHONY: demo test check lint types floors unit fuzz clean help
 help:            ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 $(BIN)/.core: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -38,10 +38,19 @@ types: $(BIN)/.test  ## mypy strict
 floors: $(BIN)/.test ## import contracts
 	$(BIN)/lint-imports --no-logo
 
-unit: $(BIN)/.test   ## the test suite
+$(BIN)/.swtpm: $(BIN)/.core
+	@command -v swtpm >/dev/null && command -v swtpm_setup >/dev/null || { echo "installing swtpm, an emulated TPM for the tests"; \
+	  (apt-get update -qq && apt-get install -y -qq swtpm swtpm-tools) >/dev/null 2>&1 || echo "swtpm is not installed: tests of a TPM skip"; }
+	@touch $@
+
+unit: $(BIN)/.test $(BIN)/.swtpm   ## the test suite
 	$(BIN)/python -m pytest
 
-bench-%: $(BIN)/.bench  ## bench-dispatch, bench-inference, bench-recovery
+FUZZ_EXAMPLES ?= 3000
+fuzz: $(BIN)/.test   ## arbitrary bytes at every decoder, for longer than the suite does
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/properties/test_fuzz.py
+
+bench-%: $(BIN)/.bench  ## bench-dispatch, bench-inference, bench-recovery, bench-install
 	@mkdir -p build/bench
 	$(BIN)/python -m benchmarks.$*
 

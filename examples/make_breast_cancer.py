@@ -1,6 +1,6 @@
 """Make the demo's data and model: records from scikit-learn, a small network fitted on them, exported to ONNX.
 
-Run: python examples/make_breast_cancer.py [FOLDER]. Needs the test extra. tests/cli/test_demo_data.py runs it and compares.
+Run: python examples/make_breast_cancer.py [FOLDER]. Needs the test extra. tests/cli/test_cli.py runs it and compares.
 """
 
 import csv

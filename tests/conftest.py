@@ -47,16 +47,28 @@ def _spinning_threads():
     return [name for name, ticks in spent().items() if ticks - before.get(name, ticks) > 50]
 
 
+def _ancestors():
+    """Return our process id and those of our parents."""
+    found, pid = [], os.getpid()
+    while pid > 1:
+        found.append(pid)
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            break
+    return found
+
+
 def _processes(base):
     """Return (pid, command line) of processes that work in this run's temporary folder, or are our children."""
-    found = []
+    above, found = _ancestors(), []  # who started us may name the folder, too
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if words and int(entry.name) != os.getpid() and (parent == os.getpid() or str(base) in words):
+        if words and int(entry.name) not in above and (parent == os.getpid() or str(base) in words):
             found.append((int(entry.name), words[:200]))
     return found
 

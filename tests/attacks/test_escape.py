@@ -31,6 +31,10 @@ def syscall(*args):
         raise OSError(ctypes.get_errno(), "refused")
     return result
 
+def page():
+    libc.mmap.restype = ctypes.c_void_p
+    return libc.mmap(None, 65536, 3, 0x22, -1, 0)
+
 def call(name, *args):
     function = getattr(libc, name)
     if function(*args) < 0:
@@ -58,7 +62,7 @@ EXPECTED = {
     "proc_pid_environ": HIDDEN, "hardlink_out": REFUSALS, "symlink_in": REFUSALS, "read_cgroup": HIDDEN,
     "sysctl_write": HIDDEN | {"EROFS"}, "inherited_descriptors": {"absent"}, "environment_secret": {"absent"},
     "see_host_processes": HIDDEN | {"absent"}, "agents_command_line": HIDDEN, "stat_oracle": HIDDEN,
-    "raise_own_memory": REFUSALS,
+    "raise_own_memory": REFUSALS, "count_idle": HIDDEN,
     # with namespaces a guest may change mode, times and length of files of its own: the host's are absent or read-only
     "chmod_secret": HIDDEN, "truncate_secret": HIDDEN, "utime_secret": HIDDEN, **dict.fromkeys(
         ("chmod_runtime", "utime_runtime", "truncate_runtime", "chmod_root", "utime_device", "utime_stdin", "chmod_device"),
@@ -151,6 +155,16 @@ ATTEMPTS = {
     "fcntl_signal": "import fcntl; fcntl.fcntl(1, 10, 9)",
     "fcntl_lease": "import fcntl; fcntl.fcntl(os.open(os.__file__, 0) if d.get('confined') else os.open(d['secret'], 0), 1024, 0)",
     "fcntl_async": "import fcntl; fcntl.fcntl(1, 4, fcntl.fcntl(1, 3) | 0x2000)",
+    "count_interrupts": "return open('/proc/stat').read()",
+    "count_idle": "return open('/sys/devices/system/cpu/cpu0/cpuidle/state0/usage').read()",
+    "host_connections": "return open('/proc/self/net/tcp').read()",
+    "host_sockets": "return open('/proc/self/net/unix').read()",
+    "host_neighbours": "return open('/proc/self/net/arp').read()",
+    "host_network_by_thread": "return open('/proc/self/task/%d/net/tcp' % threading.get_native_id()).read()",
+    "host_mounts": "return open('/proc/self/mountinfo').read()",
+    "host_groups": "return open('/proc/self/cgroup').read()",
+    "merge_memory": "return syscall(28, page(), 65536, 12)",
+    "take_huge_pages": "return syscall(9, 0, 2 << 20, 3, 0x40022, -1, 0)",
     "agents_command_line": "return open('/proc/%d/cmdline' % os.getppid()).read()",
 }  # fmt: skip
 

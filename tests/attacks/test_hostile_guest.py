@@ -12,7 +12,7 @@ from propolis.adapters.executor.process import ProcessGuest
 from propolis.messages import codec, guest
 from propolis.ports.executor import GuestOrder, TaskInput
 from propolis.terms.capability import Isolation, Rung
-from propolis.terms.errors import Crashed, Overran
+from propolis.terms.errors import Crashed, Overran, SealBroken
 from propolis.terms.job import Kind, Needs
 
 ORDER = GuestOrder(job=bytes(16), guest=bytes(16), owner=bytes(32), kind=Kind.FUNCTION, needs=Needs(), slot=0)
@@ -187,3 +187,19 @@ async def test_what_a_program_prints_before_it_answers_is_in_no_reason(step):
     with pytest.raises(Crashed) as raised:
         await (found.grant(b"sealed") if step == "grant" else found.load(b"program"))
     assert "PLAINTEXT" not in str(raised.value)
+
+
+@pytest.mark.parametrize("step", ["load", "task"])
+async def test_a_program_that_complains_in_its_guests_name_is_not_quoted(step):
+    staged = Staged()
+    staged.says(BORN)
+    found = await staged.begin()
+    staged.says(guest.frame(guest.Tag.GRANTED))
+    await found.grant(b"sealed")
+    words = guest.Broken(code=SealBroken.code, reason="PLAINTEXT of the owner", index=777, attempt=1)
+    staged.says(guest.frame(guest.Tag.BROKEN, codec.encode(words)))
+    await found.run([TaskInput(index=0, attempt=1, sealed=b"x")])
+    with pytest.raises(SealBroken) as raised:
+        await (found.load(b"program") if step == "load" else found.outputs())
+    assert "PLAINTEXT" not in str(raised.value)
+    assert "777" not in str(raised.value), "nor a number it chose"

@@ -10,7 +10,7 @@ from propolis.parties.node import node_party
 from propolis.ports.executor import TaskOutput
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.jobs.worker import MAX_UNSENT_BYTES, Worker
+from propolis.protocols.jobs.worker import MAX_PROGRAMS_BYTES, MAX_UNSENT_BYTES, Worker
 from propolis.protocols.link.office import Office, Opened
 from propolis.protocols.machine import (
     ChannelClosed,
@@ -42,8 +42,9 @@ def batch(attempts, guest=GUEST):
 class Lender:
     """A worker whose executor does what it is asked at once, and computes nothing until told to."""
 
-    def __init__(self):
-        self.worker, self.out, self.fetching = Worker(Contact(peer=HUB, addresses=()), REPORT, KNOWN), [], []
+    def __init__(self, **changes):
+        report = msgspec.structs.replace(REPORT, **changes)
+        self.worker, self.out, self.fetching = Worker(Contact(peer=HUB, addresses=()), report, KNOWN), [], []
         self.tell(session.Connected())
 
     def tell(self, event):
@@ -166,6 +167,7 @@ class Wired:
     def __init__(self):
         self.now, self.told, self.hung = 0.0, [], 0
         self.node = node_party(Zero(), Contact(peer=HUB, addresses=()), REPORT, KNOWN)
+        (self.worker,) = self.node.residents._residents
         self.office = Office(Zero())
         self.act(self.node.handle(TimePassed(), self.now))
 
@@ -215,7 +217,7 @@ def test_a_node_whose_orchestrator_overfills_it_hangs_up_and_comes_back():
     wired.say(opening())
     wired.say(say.Grant(job=JOB, guest=GUEST, sealed=b"sealed"))
     wired.pass_time(0.5)
-    assert wired.node.inner._guests[GUEST].serving
+    assert wired.worker._guests[GUEST].serving
     for start in range(0, 3 * MAX_HELD_TASKS, 256):
         wired.say(batch(range(start, start + 256)), (b"i",) * 256)
         wired.pass_time(0.1)
@@ -224,3 +226,17 @@ def test_a_node_whose_orchestrator_overfills_it_hangs_up_and_comes_back():
     wired.pass_time(5)
     assert wired.node.office.is_open(HUB), "it comes back with a fresh session"
     wired.node.check()
+
+
+def test_programs_without_end_fill_no_lenders_disk():
+    """Each of its own job, and of the largest size there is, on a machine of many slots."""
+    lender, size = Lender(slots=64), 2 << 30
+    for number in range(128):
+        program = BlobRef(blob=number.to_bytes(32, "big"), size=size)
+        lender.say(opening(guest=number.to_bytes(16, "big"), program=program))
+    assert len(lender.fetching) * size == MAX_PROGRAMS_BYTES
+    assert "GiB are kept here at a time" in lender.gone()[0]
+    lender.say(say.CloseGuests(guests=(bytes(16),)))
+    lender.tell(WorkDone(lender.fetching[0]))
+    lender.say(opening(guest=b"z" * 16, program=BlobRef(blob=b"z" * 32, size=size)))
+    assert len(lender.fetching) * size == MAX_PROGRAMS_BYTES + size, "what is dropped makes room"

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,20 @@ def test_the_sandbox_of_any_agent(rung, agent, python, open_path):
     own_tmp = rung == "NAMESPACES"  # there /tmp is the guest's own
     assert {name for name, word in found.items() if word == "reached"} <= ({"write", "kill"} if own_tmp else set())
     assert not Path("/tmp/propolis-escaped").exists()
+
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.timeout(300)
+def test_what_this_interpreter_hides_from_flat_guests_runs_under_one_that_hides_nothing(python):
+    """Under root, an interpreter below /root is out of flat guests' sight, and their tests in this run are skipped."""
+    if python == sys.executable:
+        pytest.skip("this interpreter can be reached by all: the tests of the flat rung ran in it themselves")
+    files = [str(HERE / name) for name in ("test_hostile_job.py", "test_scratch.py")]
+    done = subprocess.run(
+        [python, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "-k", "FLAT or without_namespaces or blamed", *files],
+        capture_output=True, text=True, timeout=280, cwd=HERE.parents[1],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not reached here" not in done.stdout

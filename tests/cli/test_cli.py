@@ -30,6 +30,7 @@ def home(tmp_path_factory):
 
 
 VERBS = [
+    "attest",
     "demo",
     "doctor",
     "down",
@@ -46,6 +47,7 @@ VERBS = [
     "sim",
     "stop",
     "up",
+    "verify",
 ]
 
 
@@ -100,7 +102,11 @@ def test_run_fetch_logs_explain_stop(home, tmp_path):
     assert json.loads((tmp_path / "out.json").read_text()) == [2, 4, 6]
     name = record["job"][:8]
     assert "got 2" in propolis("logs", name, home=home).stdout
-    assert json.loads(propolis("explain", name, "--json", home=home).stdout)["job"]["finished"] == 3
+    explained = json.loads(propolis("explain", name, "--json", home=home).stdout)
+    assert explained["job"]["finished"] == 3
+    told = propolis("explain", name, home=home).stdout
+    assert "KEY GIVEN" in told
+    assert all(one["receipt"][:8] in told and one["node"][:8] in told for one in explained["granted"])
     assert propolis("fetch", name, "-o", tmp_path / "again.json", home=home).returncode == Exit.OK
     assert json.loads((tmp_path / "again.json").read_text()) == [2, 4, 6]
 
@@ -230,9 +236,13 @@ def test_an_owner_is_told_why_its_orchestrator_is_not_reached(tmp_path):
     fleet.stop()
     done = propolis("nodes", home=tmp_path)
     assert done.returncode == Exit.UNREACHABLE
-    assert re.search(r"nobody answered at 127\.0\.0\.1:\d+", done.stderr)
     assert "does not run" in done.stderr
     assert "propolis up -d" in done.stderr
+    assert "warning" not in done.stderr, "a local fleet that ended is not dialled"
+    (tmp_path / "orchestrator").rename(tmp_path / "elsewhere")
+    done = propolis("nodes", home=tmp_path)
+    assert done.returncode == Exit.UNREACHABLE
+    assert re.search(r"nobody answered at 127\.0\.0\.1:\d+", done.stderr)
     assert done.stderr.count("warning: not reached, trying again") == 1
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
@@ -68,6 +69,7 @@ def test_the_readmes_commands_and_its_five_lines(shell):
         if line.split()[0] not in ("up", "down"):
             shell(line)
     (five,) = blocks(README, "python")
+    assert len([line for line in five.splitlines() if line.strip()]) == 5
     (shell.folder / "five.py").write_text(five)
     done = subprocess.run(
         [sys.executable, "five.py"],
@@ -147,3 +149,79 @@ def test_the_page_of_attacks_names_what_is_there():
             assert (ROOT / "src" / word.replace(".", "/")).with_suffix(".py").is_file(), word
         else:
             assert re.search(rf"def {re.escape(word)}\(", code), word
+
+
+SPECS = {path.name: path.read_text() for path in (ROOT / "docs/specs").glob("*.md")}
+STEPS = {name: set(map(int, re.findall(r"^(\d+)\. ", text, re.MULTILINE))) for name, text in SPECS.items()}
+CITED = re.compile(r"(?:([a-z-]+\.md),? )?\b(?:steps?|rules?) (\d+)(?: and (\d+))?")
+OF_FAMILY = {"link": "link.md", "membership": "membership.md", "blobs": "blob.md", "jobs": "job.md"}
+
+
+def citations():
+    """Every numbered step that code cites: by the page's name, or in a family whose own page numbers them."""
+    for path in (ROOT / "src").rglob("*.py"):
+        text = path.read_text()
+        named = re.search(r"docs/specs/([a-z-]+\.md)", text)
+        own = OF_FAMILY.get(path.parent.name, named[1] if named else "")
+        for page, *numbers in CITED.findall(text):
+            yield from ((path.name, page or own, int(number)) for number in numbers if number)
+
+
+def test_every_step_that_the_code_cites_is_in_its_specification():
+    found = list(citations())
+    assert len(found) > 50
+    assert [each for each in found if each[2] not in STEPS.get(each[1], ())] == []
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_steps_of_a_specification_are_numbered_without_gap(name):
+    assert sorted(STEPS[name]) == list(range(1, max(STEPS[name]) + 1))
+
+
+def test_decisions_are_numbered_without_gap_and_those_cited_are_there():
+    names = sorted(path.name for path in (ROOT / "docs/adr").glob("*.md"))
+    assert [int(name[:4]) for name in names] == list(range(1, len(names) + 1))
+    for path in (ROOT / "docs/adr").glob("*.md"):
+        assert path.read_text().startswith(f"# {int(path.name[:4])}. "), path.name
+    places = [
+        path for folder in ("src", "docs") for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".md")
+    ]
+    cited = {word for path in places for word in re.findall(r"adr/(\d{4}[a-z-]*)", path.read_text())}
+    assert len(cited) > 3
+    assert [word for word in cited if not any(name.startswith(word) for name in names)] == []
+
+
+def test_every_dependency_has_its_reason():
+    page = (ROOT / "docs/adr/0002-dependencies.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(word for extra in project["optional-dependencies"].values() for word in extra),
+    ]
+    assert [word for word in wanted if re.match(r"[a-z0-9-]+", word)[0] not in page] == []
+
+
+def test_the_glossarys_words_have_a_home_and_one_meaning():
+    rows = re.findall(
+        r"^\| (?!word|---)([^|]+) \| [^|]+ \|([^|]*)\|$", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE
+    )
+    words = [word for row, _ in rows for word in row.split(", ")]
+    assert len(words) == len(set(words)) > 40
+    for place in (place for _, cell in rows for place in re.findall(r"`([^`]+)`", cell)):
+        path = ROOT / "src/propolis" / place.removeprefix("propolis.").replace("propolis/", "")
+        assert path.exists(), place
+
+
+def test_every_file_that_a_page_or_a_comment_names_is_there():
+    places = [path for folder in ("src", "docs", "examples", "tests") for path in (ROOT / folder).rglob("*.*")]
+    places += list(ROOT.glob("*.md"))
+    for path in (path for path in places if path.suffix in (".py", ".md", ".toml")):
+        for word in re.findall(r"\b(?:tests|docs|examples|benchmarks)/[\w/-]+\.(?:py|md)\b", path.read_text()):
+            assert (ROOT / word).is_file(), f"{path.relative_to(ROOT)} names {word}"
+
+
+def test_every_error_that_names_one_thing_says_the_way_out():
+    """A branch of the tree, and a setting that is off, say it where they are raised: the way out depends on what is off."""
+    leaves = [kind for kind in tree(errors.PropolisError) if not kind.__subclasses__()]
+    assert len(leaves) > 12
+    assert [kind.__name__ for kind in leaves if not kind.hint and kind is not errors.ConfigError] == []

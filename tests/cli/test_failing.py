@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from propolis.owner import keeper
 from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
@@ -22,7 +21,6 @@ DIES = "def f(x):\n    import os\n    os._exit(3)\n"
 def home(tmp_path_factory):
     with LocalFleet(tmp_path_factory.mktemp("fleet"), [NodeLimits(name=f"n{n}") for n in range(3)]) as fleet:
         yield fleet.home
-        keeper.end(fleet.home / "owner")
 
 
 def run(home, folder, source, *words):

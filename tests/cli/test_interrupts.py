@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from propolis.owner import keeper
 from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
@@ -20,7 +19,6 @@ from propolis.sdk.local import LocalFleet, NodeLimits
 def home(tmp_path_factory):
     with LocalFleet(tmp_path_factory.mktemp("fleet"), [NodeLimits(name="n0")]) as fleet:
         yield fleet.home
-        keeper.end(fleet.home / "owner")
 
 
 def interrupted(*words, home, cwd, when):
@@ -64,6 +62,40 @@ def test_a_lent_computer_leaves_with_one_line(home, tmp_path):
         code, said = interrupted("node", "join", text, "--name", "lent", home=tmp_path, cwd=tmp_path, when=there)
     assert code == Exit.OK
     assert said == "left the fleet; propolis node start comes back as the same member\n"
+
+
+def test_the_first_second_of_any_verb_ends_without_a_traceback(tmp_path):
+    code = "import propolis.__main__ as it; it.quietly(); print('here', flush=True); it.main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "--home", str(tmp_path), "privacy"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout.readline() == "here\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode in (Exit.INTERRUPTED, Exit.OK)  # OK: all was said before it was heard
+    assert said == ""
+
+
+def test_a_verb_that_is_interrupted_while_it_waits_says_no_more_than_that(tmp_path):
+    """What replaces the handler of the first second is the one that raises."""
+    code = (
+        "import propolis.__main__ as it, propolis.cli.main as cli, signal\n"
+        "cli.main = lambda: print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)\n"
+        "it.main()\n"
+        "print(signal.getsignal(signal.SIGINT) is it._leave)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert done.stdout.split() == ["True", "True"]
 
 
 def test_a_node_that_is_still_starting_ends_without_a_traceback(home, tmp_path):

@@ -4,12 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from propolis.cli.main import cli
-from propolis.owner import keeper
 from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
@@ -27,7 +27,6 @@ def propolis(*words, home, cwd):
 def home(tmp_path_factory):
     with LocalFleet(tmp_path_factory.mktemp("fleet"), [NodeLimits(name="n0")]) as fleet:
         yield fleet.home
-        keeper.end(fleet.home / "owner")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +45,16 @@ def test_the_verbs_about_jobs(home, folder):
     }  # fmt: skip
     name = ran["job"][:8]
     assert [row["job"] for row in propolis("jobs", home=home, cwd=folder)[1]] == [ran["job"]]
-    assert propolis("explain", name, home=home, cwd=folder)[1]["job"]["job"] == ran["job"]
+    explained = propolis("explain", name, home=home, cwd=folder)[1]
+    assert explained["job"]["job"] == ran["job"]
+    (node,) = propolis("nodes", home=home, cwd=folder)[1]
+    for one in explained["granted"]:
+        assert one["node"] == node["node"]
+        assert one["invitation"] == node["credential"]["invitation"]
+        assert one["isolation"]["rung"] == node["report"]["isolation"]["rung"]
+        assert (len(one["receipt"]), len(one["invited_by"]), len(one["guest"])) == (64, 64, 32)
+        assert 0 <= time.time() - one["at"] < 3600
+    assert explained["granted"]
     (line,) = propolis("logs", name, home=home, cwd=folder)[1]
     assert (line["task"], "ZeroDivisionError" in line["text"]) == (1, True)
     assert propolis("fetch", name, "-o", "p.json", home=home, cwd=folder)[1]["output"] == "p.json"

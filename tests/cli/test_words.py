@@ -2,16 +2,17 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 
 import pytest
 
 from propolis.cli import output, rows
 from propolis.cli.jobs import recent
 from propolis.cli.show import folded
-from propolis.messages.jobs import JobRow, Verdict
-from propolis.owner import keeper
+from propolis.messages.rows import JobRow, Verdict
 from propolis.runtime.ending import Exit
 from propolis.sdk.local import LocalFleet, NodeLimits
 from propolis.terms.errors import DataError
@@ -20,6 +21,9 @@ PRIVACY = ("--privacy", "trusted-lenders")
 SCRIPT = """
 def same(x):
     return x
+def slow(x):
+    import time
+    time.sleep(x)
 def big(x):
     return "a" * 50_000_000
 def package(x):
@@ -47,7 +51,6 @@ def propolis(*words, home, cwd, **environment):
 def home(tmp_path_factory):
     with LocalFleet(tmp_path_factory.mktemp("fleet"), [NodeLimits(name=f"n{n}") for n in range(2)]) as fleet:
         yield fleet.home
-        keeper.end(fleet.home / "owner")
 
 
 @pytest.fixture
@@ -70,10 +73,10 @@ def folder(tmp_path):
         ("in.json", "in.json is neither a model nor a script"),
         ("job.py", "name it: job.py:FUNCTION"),
         ("job.py:lam", "lam in job.py is no function made with def: only functions made with def can travel"),
-        ("job.py:later", "later in job.py is no function made with def"),
+        ("job.py:later", "later in job.py is async: only functions made with def can travel"),
         ("job.py:Thing", "Thing in job.py is no function made with def"),
         ("job.py:many", "many in job.py is a generator"),
-        ("job.py:nothing", "there is no function 'nothing' in job.py; there is: big, many, odd, package, same"),
+        ("job.py:nothing", "there is no function 'nothing' in job.py; there is: big, many, odd, package, same, slow"),
         ("broken.py:x", "broken.py, line 2: "),
     ],
 )
@@ -244,3 +247,48 @@ def test_a_default_classifier_and_named_columns_come_back_under_their_names(home
     done = propolis("run", "line.onnx", "t.csv", *PRIVACY, "-o", "o.csv", home=home, cwd=folder)
     assert done.returncode == Exit.OK, done.stderr
     assert (folder / "o.csv").read_text().splitlines()[0] == "variable"
+
+
+def test_a_job_without_an_output_says_how_to_get_its_results(home, folder):
+    done = propolis("run", "job.py:same", "in.json", *PRIVACY, home=home, cwd=folder)
+    assert done.returncode == Exit.OK, done.stderr
+    assert re.search(r"job (\w{8}) done: 2 tasks\n  → propolis fetch \1 -o FILE", done.stdout)
+
+
+def test_a_fetch_that_wrote_nothing_is_no_success(home, folder):
+    (folder / "in.json").write_text("[60]")
+    sent = propolis("run", "job.py:slow", "in.json", *PRIVACY, "--no-wait", "--json", home=home, cwd=folder)
+    job = json.loads(sent.stdout)["job"]
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            done = propolis("fetch", job, "-o", "o.json", "--timeout", "0.2", "--json", home=home, cwd=folder)
+            if json.loads(done.stdout)["state"] == "running":
+                break
+        assert done.returncode == Exit.UNFINISHED
+        assert not (folder / "o.json").exists()
+        waits = propolis("run", "job.py:same", "in.json", "--timeout", "3", "--json", home=home, cwd=folder)
+        told = propolis("explain", json.loads(waits.stdout)["job"], home=home, cwd=folder)
+        assert "if you accept it, --privacy trusted-lenders" in told.stdout
+    finally:
+        propolis("stop", job, home=home, cwd=folder)
+
+
+def test_memory_no_machine_has_is_a_usage_error(folder):
+    done = propolis("run", "job.py:same", "in.json", "--memory-mb", "99999999", home=folder / "none", cwd=folder)
+    assert done.returncode == Exit.USAGE
+    assert "--memory-mb" in done.stderr
+
+
+def test_down_where_nothing_runs_says_so(tmp_path):
+    done = propolis("down", home=tmp_path / "none", cwd=tmp_path)
+    assert done.returncode == Exit.OK
+    assert f"no local fleet runs in {tmp_path / 'none'}" in done.stdout
+
+
+def test_a_home_that_cannot_be_made_is_told_as_a_setting(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = propolis("up", "-n", "0", "-d", home=tmp_path / "file" / "home", cwd=tmp_path)
+    assert done.returncode == Exit.CONFIG
+    assert "cannot be made: Not a directory" in done.stderr
+    assert "--home" in done.stderr

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import tracemalloc
 
 import pytest
 
@@ -27,6 +28,32 @@ def test_blobs(case, kind, tmp_path):
 def test_a_full_disk_refuses_the_chunk(tmp_path):
     with pytest.raises(StoreFull, match="would be left"):
         FileBlobs(tmp_path, reserve=1 << 60).put([b"x"])
+
+
+def test_a_large_blob_is_put_a_chunk_at_a_time_and_leaves_nothing_beside(tmp_path):
+    blobs = FileBlobs(tmp_path, reserve=0)
+    tracemalloc.start()
+    try:
+        ref = blobs.put(bytes([n]) * (CHUNK + 17) for n in range(32))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert ref == MemoryBlobs().put(bytes([n]) * (CHUNK + 17) for n in range(32))
+    assert most < 12 * CHUNK, f"{most >> 20} MiB"
+    assert [path.name for path in tmp_path.iterdir()] == [bytes(ref.id).hex()]
+    assert blobs.chunks(ref.id) == set(range(33))
+
+
+def test_a_put_that_fails_leaves_nothing(tmp_path):
+    def parts():
+        yield bytes(3 * CHUNK)
+        raise StoreFull("no more")
+
+    with pytest.raises(StoreFull):
+        FileBlobs(tmp_path, reserve=0).put(parts())
+    (tmp_path / ".put.0.0").mkdir()  # an earlier process's
+    FileBlobs(tmp_path, reserve=0)
+    assert list(tmp_path.iterdir()) == []
 
 
 class Holder:

@@ -64,15 +64,14 @@ async def test_models_run_locked():
 
 
 async def test_a_warm_guest_is_taken_and_replaced():
-    import asyncio
-    import time
-
     executor = SandboxExecutor()
     await executor.probe()
     executor.warm(0)
-    await asyncio.sleep(0.3)
-    started = time.monotonic()
+    _, pid = await executor._warm[0]
     guest, _ = await suite.Owner().ready(executor)
-    assert time.monotonic() - started < 0.25
+    assert guest.pid == pid
     await guest.kill()
+    executor.warm(0)
+    _, other = await executor._warm[0]
+    assert other != pid
     await executor.close()

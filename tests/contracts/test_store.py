@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from propolis.adapters.store.memory import MemoryStore
-from propolis.adapters.store.sqlite import SqliteStore
+from propolis.adapters.store.sqlite import FORMAT, SqliteStore
 from propolis.ports.store import Put
 from propolis.terms.errors import ConfigError, StoreError, StoreFull
 from propolis.testing import store as suite
@@ -45,6 +45,17 @@ def test_committed_rows_survive_a_kill(tmp_path):
     assert [key for key, _ in store.scan("a")] == [key for key, _ in store.scan("b")], "no half commit"
 
 
+@pytest.mark.parametrize(("durable", "synchronous"), [(False, 1), (True, 2)])
+def test_the_journal_is_a_write_ahead_log_and_an_owners_is_synced(tmp_path, durable, synchronous):
+    """docs/adr/0013-who-syncs.md. A test cannot cut the power: it asks SQLite what it does. 1 = NORMAL, 2 = FULL."""
+    store = SqliteStore(tmp_path / "s.db", durable=durable)
+    store.commit([Put("a", b"k", b"v")])
+    assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (synchronous,)
+    assert (tmp_path / "s.db-wal").stat().st_size > 0
+    store.close()
+
+
 def test_two_processes_cannot_share_a_folder(tmp_path):
     first = SqliteStore(tmp_path / "s.db")
     with pytest.raises(ConfigError, match="in use"):
@@ -60,15 +71,15 @@ def test_a_broken_file_is_named(tmp_path):
 
 def test_rows_of_another_format_are_refused_and_left_as_they_are(tmp_path):
     SqliteStore(tmp_path / "s.db").close()
-    for found in (0, 2):
+    for found in (0, FORMAT + 1):
         raw = sqlite3.connect(tmp_path / "s.db")
         raw.execute(f"PRAGMA user_version = {found}")
         raw.close()
         with pytest.raises(StoreError, match=f"format {found}.*move the file away"):
             SqliteStore(tmp_path / "s.db")
     raw = sqlite3.connect(tmp_path / "s.db")
-    assert raw.execute("PRAGMA user_version").fetchone() == (2,)
-    raw.execute("PRAGMA user_version = 1")
+    assert raw.execute("PRAGMA user_version").fetchone() == (FORMAT + 1,)
+    raw.execute(f"PRAGMA user_version = {FORMAT}")
     raw.close()
     SqliteStore(tmp_path / "s.db").close()
 

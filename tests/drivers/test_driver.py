@@ -8,6 +8,7 @@ import pytest
 from propolis.adapters.store.memory import MemoryStore
 from propolis.adapters.wire.memory import MemoryNet
 from propolis.adapters.world.system import SystemClock
+from propolis.messages import codec
 from propolis.messages.envelope import VERSION, Envelope, Packet
 from propolis.messages.jobs import Refused, Stop
 from propolis.ports.store import Drop, Put
@@ -179,6 +180,19 @@ async def test_a_peer_that_sends_nonsense_loses_its_channel(houses):
     await stream.write(b"C" + b"\xff" * 64)
     await other.toy.wait_for(ChannelClosed)
     await asyncio.wait_for(channel.closed(), 5)
+
+
+@pytest.mark.timeout(20)
+async def test_a_peer_of_another_version_is_why_its_channel_closed(houses):
+    net = MemoryNet()
+    other = houses(net, B, Toy())
+    channel = await net.wire(A).dial(Contact(peer=B, addresses=()))
+    stream = await channel.open_stream()
+    header = codec.encode([VERSION + 1, "what tomorrow says"])
+    await stream.write(b"C" + len(header).to_bytes(4, "big") + header)
+    closed = await other.toy.wait_for(ChannelClosed)
+    assert "version 2" in closed.reason
+    assert "update" in closed.reason
 
 
 @pytest.mark.timeout(20)

@@ -145,6 +145,8 @@ def test_an_invitation_opens_once(local):
 
 def test_a_stranger_is_turned_away(local, tmp_path):
     with Fleet(local.home) as fleet:
+        with pytest.raises(DataError, match="a node or an owner"):
+            fleet.invite("admin")
         text = fleet.invite("owner")
     Fleet.join(text, tmp_path / "second")
     with Fleet(tmp_path / "second") as second:

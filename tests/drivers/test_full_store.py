@@ -59,7 +59,7 @@ def fleet(tmp_path, monkeypatch, request):
     """`unseen`: nobody looks how much room there is before a write failed."""
     (tmp_path / "small_orchestrator.py").write_text(SMALL)
     pages = tmp_path / "pages"
-    pages.write_text(FREE)
+    holds(pages, FREE)
     monkeypatch.setenv("PAGES", str(pages))
     monkeypatch.setenv("UNSEEN", getattr(request, "param", ""))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
@@ -67,9 +67,16 @@ def fleet(tmp_path, monkeypatch, request):
         yield local, pages
 
 
-def until(holds, seconds=60):
+def holds(pages, count):
+    """Say how many pages the store may have; whole at once, as the orchestrator reads it at any moment."""
+    fresh = pages.with_suffix(".new")
+    fresh.write_text(count)
+    fresh.replace(pages)
+
+
+def until(true, seconds=60):
     end = time.monotonic() + seconds
-    while not holds():
+    while not true():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.1)
 
@@ -92,7 +99,7 @@ def test_a_store_full_to_the_last_page_ends_nothing_and_every_result_comes_once_
     with Fleet(local.home) as owner:
         job = owner.submit_map(LONG, range(150), entry="slow", privacy=PRIVACY)
         until(lambda: job.finished >= 5)
-        pages.write_text(FULL)
+        holds(pages, FULL)
         log = local.home / "logs" / "orchestrator.log"
         until(lambda: "what came last is not kept" in log.read_text())
         until(lambda: "the disk is full" in log.read_text())
@@ -103,8 +110,8 @@ def test_a_store_full_to_the_last_page_ends_nothing_and_every_result_comes_once_
         assert local.orchestrator.poll() is None
         with pytest.raises(InvitationRefused, match="disk is full"):
             owner.invite("node")
-        pages.write_text(FREE)
-        assert job.wait(timeout=120) == "done"
+        holds(pages, FREE)
+        assert job.wait(timeout=120) == "done", owner.explain(job.id)
         assert job.results() == results(150)
         assert owner.map("def f(x):\n    return x\n", [3], entry="f", privacy=PRIVACY) == [3]
 
@@ -119,7 +126,7 @@ def test_an_orchestrator_starts_on_a_full_store_and_gives_results_away(fleet):
     state = local.home / "orchestrator" / "state.db"
     size = state.stat().st_size
     until(lambda: state.stat().st_size > size + (1 << 20))  # results nobody takes
-    pages.write_text(FULL)
+    holds(pages, FULL)
     local.kill("orchestrator")
     local.start_orchestrator()
     with Fleet(local.home, connect_timeout=30) as owner:
@@ -127,6 +134,6 @@ def test_an_orchestrator_starts_on_a_full_store_and_gives_results_away(fleet):
         here = again.finished
         until(lambda: again.finished > here)  # a full store gives its results away
         refused(owner)
-        pages.write_text(FREE)
-        assert again.wait(timeout=120) == "done"
+        holds(pages, FREE)
+        assert again.wait(timeout=120) == "done", owner.explain(name)
         assert again.results() == results(150)

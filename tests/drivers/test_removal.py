@@ -58,8 +58,9 @@ def test_an_owner_is_removed_too_and_only_the_operator_removes(local, tmp_path):
     with Fleet(local.home) as fleet:
         Fleet.join(fleet.invite("owner"), tmp_path / "second")
         with Fleet(tmp_path / "second") as second:
-            with pytest.raises(InvitationRefused, match="only the fleet's operator"):
+            with pytest.raises(InvitationRefused, match="only the fleet's operator") as refused:
                 second.remove("n0")
+            assert "first owner" in refused.value.way_out
             with pytest.raises(DataError, match="no nodes are called"):
                 fleet.remove("nobody")
             waiting = second.submit_map(SLOW, range(3), entry="slow")

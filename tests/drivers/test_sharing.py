@@ -1,5 +1,6 @@
 """One home, many processes: requests beside a running job, a holder killed, a job that goes on when its command has ended."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import pytest
 
 from propolis.owner import keeper
 from propolis.owner.control import SOCKET, SocketPath
+from propolis.owner.holder import Holder
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, NodeLimits
 from propolis.terms.errors import UnknownJob
@@ -41,12 +43,18 @@ def double(x):
     return x * 2
 
 
+def await_keeper(home):
+    """Wait until the keeper that was started is the one: it can be ended from then on."""
+    deadline = time.monotonic() + 30
+    while not keeper.pid_of(home) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 @pytest.fixture
 def local(tmp_path):
     fleet = LocalFleet(tmp_path, [NodeLimits(name=f"n{n}") for n in range(2)])
     fleet.start()
     yield fleet
-    keeper.end(tmp_path / "owner")
     fleet.stop()
 
 
@@ -97,10 +105,9 @@ def test_a_keeper_sees_the_job_through_and_ends(local):
                                range(60), entry="f", privacy=PRIVACY)  # fmt: skip
         fleet.keep()
         fleet.keep()
-    deadline = time.monotonic() + 30
-    while not keeper.pid_of(local.home / "owner") and time.monotonic() < deadline:
-        time.sleep(0.05)
-    while keeper.pid_of(local.home / "owner") and time.monotonic() < deadline + 30:
+    await_keeper(local.home / "owner")
+    deadline = time.monotonic() + 60
+    while keeper.pid_of(local.home / "owner") and time.monotonic() < deadline:
         time.sleep(0.2)
     with Fleet(local.home) as fleet:
         assert fleet._session.holds, "the keeper left when nothing was left to do"
@@ -177,6 +184,7 @@ def test_what_a_local_fleet_leaves_on_disk_is_its_users_alone(local):
     with Fleet(local.home) as fleet:
         assert fleet.map(double, range(3), privacy=PRIVACY) == [0, 2, 4]
         keeper.start(local.home / "owner")
+        await_keeper(local.home / "owner")
         left = [path for path in local.home.rglob("*") if not path.is_symlink()]
         assert {"pids.json", "orchestrator.log", "keeper.log"} <= {path.name for path in left}
         others = [(str(p), oct(stat.S_IMODE(p.stat().st_mode))) for p in left if stat.S_IMODE(p.stat().st_mode) & 0o077]
@@ -193,3 +201,24 @@ def test_a_home_too_deep_for_a_socket_is_reached_all_the_same(tmp_path):
         client.connect(path.address)
     path.close()
     path.close()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.skipif(not hasattr(asyncio, "start_unix_server"), reason="no Unix sockets here")
+def test_a_holder_that_ends_before_its_followers_says_nothing_to_the_terminal(tmp_path):
+    """asyncio reports a cancelled talk as an exception of its callback: a traceback per follower."""
+    said = []
+
+    async def end_first():
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: said.append(what))
+        holder = Holder(tmp_path, session=None)
+        await holder.start()
+        _, writer = await asyncio.open_unix_connection(str(tmp_path / SOCKET))
+        while not holder._talks:
+            await asyncio.sleep(0.01)
+        await holder.close()
+        await asyncio.sleep(0)
+        writer.close()
+
+    asyncio.run(end_first())
+    assert said == []

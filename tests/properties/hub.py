@@ -47,6 +47,7 @@ class Hub:
 
     def __init__(self):
         self.machine, self.rows, self.now, self.said = Dispatcher(Zero(), 1, KNOWN), {}, 0.0, []
+        self.solver = GreedySolver()
 
     def tell(self, event):
         self.now += 0.3
@@ -54,7 +55,7 @@ class Hub:
         while todo:
             for output in self.machine.handle(todo.pop(0), self.now):
                 if isinstance(output, ev.Solve):
-                    todo.append(WorkDone(output.ticket, GreedySolver().solve(output.problem)))
+                    todo.append(WorkDone(output.ticket, self.solver.solve(output.problem)))
                 elif isinstance(output, ev.FetchProgram):
                     todo.append(WorkDone(output.ticket))
                 elif isinstance(output, Mail):

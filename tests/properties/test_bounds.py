@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from propolis.decisions import guarantees
 from propolis.decisions.capabilities import weaknesses
-from propolis.messages import blobs, codec, envelope, guest, jobs, membership, program, values, zygote
+from propolis.messages import blobs, codec, envelope, guest, jobs, membership, program, rows, values, zygote
 from propolis.owner import control
 from propolis.runtime import invitation
 from propolis.terms import credential, evidence, finding, recording, requirement
 from propolis.terms.job import MAX_PROGRAM_BYTES, Receipt
 
-ROOMS = (blobs, envelope, guest, jobs, membership, program, values, zygote, control, invitation)
+ROOMS = (blobs, envelope, guest, jobs, membership, program, rows, values, zygote, control, invitation)
 ROOTS = (
-    envelope.Envelope, jobs.Rows, Receipt, blobs.Wanted, blobs.Manifest, guest.Order, guest.Born, guest.Loaded, guest.Broken,
+    envelope.Envelope, rows.Rows, Receipt, blobs.Wanted, blobs.Manifest, guest.Order, guest.Born, guest.Loaded, guest.Broken,
     guest.Batch, zygote.Request, zygote.Reply, program.Program, values.Outcome, values._ArrayHead, control.FromFollower,
     control.FromHolder, invitation.Invitation, credential.Removals,
     credential.SignedRemovals, requirement.Guarantee, evidence.Attested, guarantees.Table,

@@ -26,7 +26,7 @@ from propolis.protocols.removals import REMOVALS
 from propolis.terms.capability import CapabilityReport, Isolation, Offer, Rung
 from propolis.terms.contact import Contact
 from propolis.terms.credential import Removal, Removals, SignedRemovals
-from propolis.terms.job import Receipt
+from propolis.terms.job import MAX_GRANTED_EACH, Granted, Receipt
 
 OPERATOR_SEED, SECRET = b"w" * 32, b"i" * 32
 OPERATOR = identity.public_of(OPERATOR_SEED)
@@ -240,7 +240,7 @@ def test_a_guest_id_handed_out_twice_gets_one_key():
     grant = asked(owner)
     (kept, _) = owner.handle(WorkDone(grant.ticket, b"sealed"), 1.0)
     assert isinstance(asked(owner), ev.SealGrant), "the same guest may be told again"
-    receipt = codec.decode(kept.writes[0].value, Receipt)
+    receipt = codec.decode(codec.decode(kept.writes[0].value, Granted).receipt, Receipt)
     for party in (owner, fresh_owner((receipt,))):
         denied = asked(party, key=b"K" * 32)
         assert "another guest has this id" in denied.message.reason
@@ -285,9 +285,7 @@ def test_a_removed_machine_gets_no_key_and_its_results_are_rejected(removal):
     items = (say.TaskResult(index=1, attempt=1, guest=GUEST, node=NODE),)
     (action,) = owner.handle(session.Said(HUB, say.Results(job=JOB, items=items), (b"sealed",)), 1.0)
     assert isinstance(action.message, say.Rejected)
-    again = Submitter(
-        Contact(peer=HUB, addresses=()), KNOWN, OPERATOR, removals=codec.decode(kept.value, SignedRemovals)
-    )
+    again = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR, kept=codec.decode(kept.value, SignedRemovals))
     again.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
     assert isinstance(asked(again), Mail), "it is not forgotten over a restart, whatever the orchestrator shows then"
 
@@ -397,3 +395,18 @@ def test_a_full_disk_refuses_submissions_and_inputs_and_takes_them_again():
     hub.tell(session.Said(OWNER, say.PutInputs(job=JOB, indices=(0,)), (b"sealed",)))
     assert [message.code for message in hub.said_to(OWNER, say.Refused)] == ["store.full"] * 2
     assert not hub.machine.desk.jobs[JOB].stored.count
+
+
+def test_one_machine_does_not_take_all_keys_of_a_job_from_the_others():
+    """A node whose guests get a key and end, over and over: the honest ones still get theirs."""
+    receipts = tuple(
+        Receipt(node=NODE, job=JOB, guest=number.to_bytes(16, "big"), guest_key=b"k" * 32, isolation=REPORT.isolation)
+        for number in range(MAX_GRANTED_EACH)
+    )
+    owner = fresh_owner(receipts[1:])
+    assert isinstance(asked(owner), ev.SealGrant)
+    assert isinstance(asked(owner), ev.SealGrant), "the same guest is counted once"
+    assert "too many guests of this machine" in asked(owner, guest=b"y" * 16).message.reason
+    assert isinstance(
+        asked(owner, b"m" * 32, guest=b"z" * 16, credential=chain(member=identity.public_of(b"m" * 32))), ev.SealGrant
+    )

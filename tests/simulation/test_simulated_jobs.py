@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+from propolis.messages import jobs as say
+from propolis.messages.envelope import Envelope, Packet
+from propolis.protocols.machine import PacketArrived
 from propolis.simulator.scenario import Scenario, run
+from propolis.simulator.trace import Trace
 
 SMALL = Scenario(nodes=40, tasks=1500, kills=8, returns=4, loss=0.05, checking=20, encode=True)
 
@@ -36,3 +40,15 @@ def test_same_seed_same_fingerprint_in_any_process():
     other = run(Scenario(seed=2, nodes=20, tasks=300, kills=4)).fingerprint
     assert len(prints) == 1
     assert other not in prints
+
+
+def test_a_fingerprint_tells_apart_what_messages_and_bodies_say():
+    def fingerprint(job, body):
+        trace = Trace()
+        envelope = Envelope(version=1, epoch=1, seen=1, seq=1, ack=0, message=say.Stop(job=job), sizes=(len(body),))
+        trace.step(1.0, b"p" * 32, PacketArrived(b"q" * 32, Packet(envelope, (body,))))
+        return trace.fingerprint
+
+    said = [fingerprint(b"a" * 16, b"one"), fingerprint(b"b" * 16, b"one"), fingerprint(b"a" * 16, b"two")]
+    assert len(set(said)) == 3
+    assert said[0] == fingerprint(b"a" * 16, b"one")

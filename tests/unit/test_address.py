@@ -43,5 +43,7 @@ def test_others_are_dialled_as_they_are_written_plainly_and_once():
 def test_sources():
     assert source("10.0.0.1:5") == source("[::ffff:10.0.0.1]:6") == "10.0.0.1"
     assert source("[2001:db8::1]:5") == source("[2001:db8::ffff:0:0:2]:5") != source("[2001:db8:0:1::1]:5")
+    assert source("[fe80::1%eth0]:5") == source("[fe80::2%eth0]:6") == source("[fe80::3]:7")
     assert source("?") == "?"
+    assert source("somewhere:1") == source("somewhere:2"), "a port makes nobody another one"
     assert parted("10.0.0.1:x") is None

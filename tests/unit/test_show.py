@@ -8,6 +8,7 @@ import sys
 import pytest
 from rich.console import Console
 
+from propolis.cli import show
 from propolis.cli.show import SafeConsole, table
 from propolis.messages.membership import Role, TurnedAway
 from propolis.owner import keeper
@@ -109,3 +110,15 @@ async def test_the_keepers_log_keeps_a_strangers_words_to_one_line(monkeypatch, 
     told = capsys.readouterr().err
     assert not obeyed(told)
     assert told.count("\n") == 1
+
+
+def test_a_table_on_a_narrow_terminal_is_a_block_per_row(monkeypatch):
+    """Columns of a letter or two cannot be read."""
+    monkeypatch.setattr(show.console, "width", 40)
+    out = io.StringIO()
+    Console(file=out, width=40).print(
+        show.table("", ("NODE", "NAME", "ADDRESS"), [("1a6b29ac", "node-2", "127.0.0.1:44963")])
+    )
+    assert [line.split() for line in out.getvalue().splitlines()] == [
+        ["NODE", "1a6b29ac"], ["NAME", "node-2"], ["ADDRESS", "127.0.0.1:44963"], [],
+    ]  # fmt: skip

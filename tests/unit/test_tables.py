@@ -1,6 +1,7 @@
 """Files in safe formats are read as what they are; pickles, junk and mixed tables are refused by name."""
 
 import json
+import pathlib
 import pickle
 import sys
 
@@ -175,3 +176,15 @@ def test_values_are_one_per_task(tmp_path):
     (tmp_path / "t.pkl").write_bytes(b"x")
     with pytest.raises(DataError, match="not read"):
         tables.read_arrays(tmp_path / "t.pkl")
+
+
+def test_what_is_no_input_file_is_told_with_what_would_be_one(tmp_path):
+    (tmp_path / "t.xlsx").write_bytes(b"x")
+    with pytest.raises(DataError, match="xlsx is not read; use csv, npy, npz, safetensors, arrow, json or jsonl"):
+        tables.read_values(tmp_path / "t.xlsx")
+    with pytest.raises(DataError, match=r"xlsx is not read; use csv, npy, npz, safetensors, arrow$"):
+        tables.read_arrays(tmp_path / "t.xlsx")
+    with pytest.raises(DataError, match="is a folder"):
+        tables.read_values(tmp_path)
+    with pytest.raises(DataError, match="/dev/null is no plain file"):
+        tables.read_values(pathlib.Path("/dev/null"))

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from propolis.cli.fleet import JSON
 from propolis.cli.rows import nodes_table
 from propolis.cli.show import console, emit, table
-from propolis.messages.jobs import NodeRow
+from propolis.messages.rows import NodeRow
 from propolis.protocols.link.terms import LinkConfig
 from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet, Job, models

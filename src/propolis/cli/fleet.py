@@ -20,7 +20,7 @@ from propolis.decisions.privacy import DEFAULT, KEYWORDS
 from propolis.node.system import supported
 from propolis.owner import keeper
 from propolis.sdk import Fleet
-from propolis.sdk.local import LocalFleet, running, stop_running, varied
+from propolis.sdk.local import LocalFleet, nobody_listens, running, stop_running, varied
 from propolis.terms.errors import ConfigError, PeerUnreachable
 
 FUNCTIONS = "--i-accept-functions-of-strangers-without-namespaces"
@@ -29,16 +29,18 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON and noth
 
 @contextlib.contextmanager
 def connected(home: Path) -> Iterator[Fleet]:
-    """Open the home's fleet, visibly where it takes a moment."""
+    """Open the home's fleet, visibly where it takes a moment; one that ended on this machine is not waited for."""
+    ended = (home / "orchestrator").is_dir() and not running(home)
+    down = PeerUnreachable(f"the local fleet of {home} does not run", hint="start it again: propolis up -d")
+    if ended and nobody_listens(home):
+        raise down
     try:
         with errors.status("reaching the fleet") if errors.is_terminal else contextlib.nullcontext():
             fleet = Fleet(home)
     except PeerUnreachable as error:
-        if not (home / "orchestrator").is_dir() or running(home):
+        if not ended:
             raise
-        raise PeerUnreachable(
-            f"the local fleet of {home} does not run", hint="start it again: propolis up -d"
-        ) from error
+        raise down from error
     with fleet:
         yield fleet
 
@@ -101,7 +103,7 @@ def _watch(owner: Fleet, as_json: bool) -> None:
 def down(home: Path, as_json: bool) -> None:
     """End a local fleet that was started with up --detach."""
     ended = stop_running(home) + keeper.end(home / "owner")
-    emit(as_json, {"ended": ended}, text=f"{ended} processes ended")
+    emit(as_json, {"ended": ended}, text=f"{ended} processes ended" if ended else f"no local fleet runs in {home}")
 
 
 @click.group(invoke_without_command=True)

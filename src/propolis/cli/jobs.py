@@ -6,10 +6,10 @@ import click
 from rich.text import Text
 
 from propolis.cli.fleet import JSON, connected
-from propolis.cli.rows import adversaries, jobs_table, verdicts_table
-from propolis.cli.running import record
+from propolis.cli.rows import adversaries, grantees_table, jobs_table, verdicts_table
+from propolis.cli.running import record, way_out
 from propolis.cli.show import console, emit
-from propolis.messages.jobs import JobRow
+from propolis.messages.rows import JobRow
 from propolis.owner.live import ENDED
 from propolis.terms.text import clean
 
@@ -41,14 +41,18 @@ def recent(rows: list[JobRow]) -> list[JobRow]:
 @JSON
 @click.pass_obj
 def explain(home: Path, job: str, as_json: bool) -> None:
-    """Say which nodes run or refuse a job, and why."""
+    """Say which nodes run or refuse a job, and why; and which guests got its key."""
     with connected(home) as fleet:
         found = fleet.explain(job)
     emit(as_json, found, jobs_table([found.job]))
     if not as_json:
         console.print(verdicts_table(found.verdicts))
+        if found.granted:
+            console.print(grantees_table(found.granted, found.verdicts))
         for line in (*adversaries(found.verdicts), *found.events):
             console.print(line)
+        if found.job.state == "pending" and "none of" in found.job.reason:
+            console.print(f"  → {way_out(found.job.job.hex(), found.job.reason)}")
 
 
 @click.command()

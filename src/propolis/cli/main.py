@@ -11,7 +11,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 import click
 
 import propolis
-from propolis.cli import demo, doctor, fleet, jobs, running, sim
+from propolis.cli import attest, demo, doctor, fleet, jobs, running, sim, verify
 from propolis.cli.show import Said, errors
 from propolis.runtime import config
 from propolis.runtime.ending import Exit, code_for
@@ -34,7 +34,16 @@ def cli(context: click.Context, home: Path | None) -> None:
     context.obj = home or config.default_home()
 
 
-for command in (*fleet.COMMANDS, *running.COMMANDS, *jobs.COMMANDS, doctor.doctor, demo.demo, sim.sim):
+for command in (
+    *fleet.COMMANDS,
+    *running.COMMANDS,
+    *jobs.COMMANDS,
+    doctor.doctor,
+    attest.attest,
+    verify.verify,
+    demo.demo,
+    sim.sim,
+):
     cli.add_command(command)
 
 

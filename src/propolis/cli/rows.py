@@ -1,6 +1,7 @@
 """How the fleet's rows look: tables that fit 80 columns, long reasons below them."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from rich.console import Group
 from rich.table import Table
@@ -8,12 +9,14 @@ from rich.text import Text
 
 from propolis.cli.show import console, table
 from propolis.decisions.capabilities.catalogue import CATALOGUE
-from propolis.messages.jobs import JobRow, NodeRow, Verdict
+from propolis.messages.rows import JobRow, NodeRow, Verdict
+from propolis.sdk.grantees import Grantee
 from propolis.terms.capability import Detected
 from propolis.terms.identity import short
 from propolis.terms.requirement import Adversary
 from propolis.terms.text import clean
 
+GRANTEES = 20
 _WHO = {
     Adversary.NETWORK: "whoever is on the path, the orchestrator too",
     Adversary.CO_TENANT: "another job on the same machine",
@@ -83,6 +86,29 @@ def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
         for (admitted, reasons), names in alike.items()
     ]
     return table("", ("NODES", "VERDICT", "WHY"), rows)
+
+
+def grantees_table(granted: Sequence[Grantee], verdicts: Sequence[Verdict]) -> Table:
+    """Return the last guests that got a job's key. When, whom and by which invitation is ours; the rest is the node's word."""
+    names = {verdict.node: verdict.name for verdict in verdicts}
+    rows = [
+        (
+            f"{datetime.fromtimestamp(one.at, UTC):%Y-%m-%d %H:%M:%S}", names.get(one.node, ""), short(one.node),
+            short(one.invitation), one.isolation.rung.name.lower(), _claims(one), short(one.receipt),
+        )
+        for one in granted[-GRANTEES:]
+    ]  # fmt: skip
+    made = table("", ("KEY GIVEN (UTC)", "TO", "NODE", "INVITATION", "ISOLATION", "CLAIMS", "RECEIPT"), rows)
+    operator = short(granted[-1].invited_by)
+    older = f"; {len(granted) - GRANTEES} earlier ones: --json" if len(granted) > GRANTEES else ""
+    made.caption = f"invited by {operator}; isolation and claims are each node's own word, signed{older}"
+    made.caption_justify = "left"
+    return made
+
+
+def _claims(one: Grantee) -> str:
+    cost = "" if one.offer.cost is None else f"{one.offer.cost:g}/h"
+    return ", ".join(word for word in (one.offer.region, cost) if word) or "nothing"
 
 
 def adversaries(verdicts: Sequence[Verdict]) -> list[str]:

@@ -17,10 +17,10 @@ from propolis.runtime.ending import Exit
 from propolis.sdk import Fleet, Job, tables
 from propolis.sdk.options import JobOptions
 from propolis.terms.errors import Overran
-from propolis.terms.job import MAX_TASK_BYTES, Kind
+from propolis.terms.job import MAX_MEMORY_MB, MAX_TASK_BYTES, Kind
 from propolis.terms.text import clean
 
-INPUTS = f"INPUTS is a file: {tables.READ}, json or jsonl"
+INPUTS = f"INPUTS is a file: {tables.VALUES}"
 _FILE = click.Path(path_type=Path)
 _OUTPUT = "Write results here (npz, safetensors, csv; json for functions)."
 _FORCE = click.option("--force", is_flag=True, help="Replace FILE even when results are missing.")
@@ -41,7 +41,11 @@ _FORCE = click.option("--force", is_flag=True, help="Replace FILE even when resu
 @click.option("--rows-per-task", type=click.IntRange(1), default=None, help="Rows of a model's table in one task.")
 @click.option("--package", "packages", multiple=True, help="A package the function imports, like numpy>=2; repeatable.")
 @click.option(
-    "--memory-mb", type=click.IntRange(64), default=512, show_default=True, help="The most memory a task may take."
+    "--memory-mb",
+    type=click.IntRange(64, MAX_MEMORY_MB),
+    default=512,
+    show_default=True,
+    help="The most memory a task may take.",
 )
 @click.option(
     "--task-seconds",
@@ -112,7 +116,10 @@ def _through(fleet: Fleet, job: Job, target: Path | None, force: bool, timeout: 
         told["output"] = None if why_not else str(target)
         if not as_json:
             console.print(why_not or f"results written to {target}")
-    emit(as_json, told, text=ending(job, state))
+    text = ending(job, state)
+    if target is None and state == "done" and not job.raised:
+        text += f"\n  → propolis fetch {job.id[:8]} -o FILE has its results"
+    emit(as_json, told, text=text)
     return _code(job, state)
 
 
@@ -139,7 +146,7 @@ def _follow(fleet: Fleet, job: Job, timeout: float | None, as_json: bool) -> str
             stuck = (job.state() == "pending" and "none of" in reason) or "it goes on when" in reason
             if stuck and job.state() not in ENDED and reason not in said and not as_json:
                 said.add(reason)
-                errors.print(f"waiting: {reason}\n  → {_way_out(job)}")
+                errors.print(f"waiting: {reason}\n  → {way_out(job.id, reason)}")
 
         try:
             state = job.wait(timeout=timeout, on_progress=moved)
@@ -152,16 +159,15 @@ def _follow(fleet: Fleet, job: Job, timeout: float | None, as_json: bool) -> str
     return state
 
 
-def _way_out(job: Job) -> str:
-    """Return what would let a waiting job run."""
-    reason = job.reason()
+def way_out(job: str, reason: str) -> str:
+    """Return what would let a job run that waits for this reason; `job` is its id."""
     package = re.search(r"does not offer the package ([\w.-]+)", reason)
     if package:
         return f"a lender who has it offers it: propolis node start --offer {package[1]}"
     if any(word in reason for word in ("A2", "A3", "hardware")):
         what = KEYWORDS["trusted-lenders"][0]
         return f"it runs as soon as a machine can prove it; or, if you accept it, --privacy trusted-lenders: {what}"
-    return f"propolis explain {job.id[:8]} says what each node lacks"
+    return f"propolis explain {job[:8]} says what each node lacks"
 
 
 def ending(job: Job, state: str) -> str:
@@ -204,6 +210,7 @@ def _code(job: Job, state: str) -> int:
         "stopped": Exit.FAILED,
         "refused": Exit.REFUSED,
         "pending": Exit.REFUSED,
+        "running": Exit.UNFINISHED,
     }
     return codes.get(state, Exit.OK)
 

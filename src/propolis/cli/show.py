@@ -15,6 +15,8 @@ from rich.text import Text
 
 from propolis.terms.text import clean
 
+NARROW = 60  # columns of a terminal below which a table's cells would stand on end
+
 
 class SafeConsole(Console):
     """Prints strings as they are: no control characters, and markup only where `markup=True` asks for it.
@@ -80,9 +82,23 @@ def _plain(value: Any) -> Any:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
     """Return a table."""
+    if console.width < NARROW and len(columns) > 2:
+        return _stacked(title, columns, rows)
     made = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:
         made.add_row(*[Text(clean(str(cell)).replace("\n", " ")) for cell in row])
+    return made
+
+
+def _stacked(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """Return the rows as blocks, a line for each cell."""
+    made = Table(title=title or None, title_justify="left", show_header=False, box=None, pad_edge=False)
+    made.add_column(style="bold")
+    made.add_column(overflow="fold")
+    for row in rows:
+        for column, cell in zip(columns, row, strict=True):
+            made.add_row(column, Text(clean(str(cell)).replace("\n", " ")))
+        made.add_row("", "")
     return made

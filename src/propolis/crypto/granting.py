@@ -15,7 +15,6 @@ from propolis.terms.errors import SealBroken
 from propolis.terms.identity import GuestId, JobId
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
-MAX_GRANT_BYTES = 512
 
 
 class Roots(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):

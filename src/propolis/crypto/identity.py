@@ -15,7 +15,6 @@ SEED_BYTES = 32
 SIGNATURE_BYTES = 64
 
 RECEIPT = b"propolis/receipt/1"
-CONTACT = b"propolis/contact/1"
 CHANNEL = b"propolis/channel/1"
 
 

@@ -59,6 +59,8 @@ def formulate(jobs: Sequence[JobFacts], nodes: Sequence[NodeFacts], verdicts: Ve
 def check(problem: Problem, placement: Placement) -> None:
     """Raise SolutionRejected, naming the constraint, unless the placement is valid for the problem."""
     guests = placement.guests
+    if not isinstance(guests, np.ndarray) or guests.dtype.kind != "i":  # a foreign solver's answer may be anything
+        raise SolutionRejected("counts that are not whole numbers")
     if guests.shape != problem.allowed.shape:
         raise SolutionRejected(f"shape {guests.shape}, wanted {problem.allowed.shape}")
     if (guests < 0).any():

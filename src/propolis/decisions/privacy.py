@@ -61,9 +61,3 @@ def requirement_for(privacy: str | Requirement) -> Requirement:
     if known is None:
         raise DataError(f"unknown privacy {privacy!r}; one of: {', '.join(KEYWORDS)}")
     return Requirement(keyword=privacy, demands=known[1])
-
-
-def meaning(keyword: str) -> str:
-    """Return the sentence behind a keyword."""
-    known = KEYWORDS.get(keyword)
-    return known[0] if known else "a requirement of its own"

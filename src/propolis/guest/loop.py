@@ -110,7 +110,7 @@ class GuestLoop:
         program: Program = codec.decode(sealing.open_program(self._roots.program, self._job, sealed), Program)
         del sealed
         if program.kind is not self._order.kind:  # admission and the lock go by the order; nothing of another kind runs
-            raise SealBroken(f"the program is for {program.kind.value}, the order for {self._order.kind.value}")
+            raise SealBroken(frames.other_kind(program.kind, self._order.kind))
         try:
             self._compute = work.load(program)
         except BaseException as error:  # noqa: BLE001  the owner's program: its owner reads why, sealed

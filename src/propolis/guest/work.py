@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from propolis.adapters.executor.environment import CORES_PER_SLOT
+from propolis.guest import fitting
 from propolis.messages import codec, values
 from propolis.messages.program import Program
-from propolis.terms.errors import PropolisError
+from propolis.terms.errors import DataError, PropolisError
 from propolis.terms.job import Kind
 
 Compute = Callable[[Any], Any]
@@ -39,16 +41,15 @@ def _model(model: bytes) -> Compute:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = CORES_PER_SLOT
+    options.inter_op_num_threads = CORES_PER_SLOT
     options.log_severity_level = 4
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    names = [item.name for item in session.get_inputs()]
+    wanted = session.get_inputs()
     outputs = [item.name for item in session.get_outputs()]
 
     def compute(value: Any) -> Any:
-        feed = value if isinstance(value, dict) else {names[0]: value}
-        answers = session.run(outputs, {name: np.asarray(array) for name, array in feed.items()})
+        answers = session.run(outputs, fitting.feed(wanted, value))
         return {name: _plain(answer) for name, answer in zip(outputs, answers, strict=True)}
 
     _warm(session, compute)
@@ -64,21 +65,15 @@ def _plain(answer: Any) -> Any:
     return answer
 
 
-_DTYPES = {
-    "tensor(float)": np.float32,
-    "tensor(double)": np.float64,
-    "tensor(int64)": np.int64,
-    "tensor(int32)": np.int32,
-}
-
-
 def _warm(session: Any, compute: Compute) -> None:
     """One run on zeros before the lock, where the shapes say enough: late allocations and loads happen now."""
     feed: dict[str, Any] = {}
     for item in session.get_inputs():
-        if item.type not in _DTYPES or any(isinstance(side, int) and side < 0 for side in item.shape):
+        if item.type not in fitting.NUMBERS or any(isinstance(side, int) and side < 0 for side in item.shape):
             return
-        feed[item.name] = np.zeros([side if isinstance(side, int) else 1 for side in item.shape], _DTYPES[item.type])
+        feed[item.name] = np.zeros(
+            [side if isinstance(side, int) else 1 for side in item.shape], fitting.NUMBERS[item.type]
+        )
     try:
         compute(feed)
     except Exception:  # noqa: BLE001, S110  zeros may be no valid input; the first real one will tell
@@ -165,6 +160,8 @@ def failed(error: BaseException) -> Compute:
 
 
 def _story(error: BaseException) -> str:
+    if isinstance(error, DataError):  # ours: it says all, and where in our own code it was found helps nobody
+        return f"{error}\n"[-values.MAX_ERROR :].encode("utf-8", "replace").decode()
     lines = traceback.format_exception(type(error), error, error.__traceback__)
     shown = [line for line in lines if "propolis/guest/" not in line]
     return "".join(shown)[-values.MAX_ERROR :].encode("utf-8", "replace").decode()

@@ -13,6 +13,8 @@ import time
 from typing import NoReturn
 
 from propolis.adapters.executor.confine import kernel, profile, room
+from propolis.adapters.executor.environment import THREADS
+from propolis.guest import threads as thread_defaults
 from propolis.guest.loop import GuestLoop
 from propolis.messages import codec
 from propolis.messages.zygote import Ended, Forked, Kill, Request, Spawn
@@ -28,6 +30,7 @@ def preload() -> None:
     import onnxruntime as ort
 
     ort.set_default_logger_severity(4)
+    thread_defaults.settle()
     np.zeros(1)
     from propolis.guest import work  # noqa: F401
 
@@ -156,8 +159,7 @@ def _environment() -> None:
         "PATH": "/usr/bin:/bin",
         "HOME": "/job",
         "LANG": "C.UTF-8",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
+        **THREADS,
         "ORT_DISABLE_TELEMETRY": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     })  # fmt: skip
@@ -184,4 +186,5 @@ def main_bare() -> NoReturn:
     os.dup2(1, SINK)
     os.dup2(2, 1)
     time.tzset()
+    thread_defaults.settle()
     serve(Isolation(rung=Rung.BARE, notes=("unconfined by the lender's explicit option",)), confined=False)

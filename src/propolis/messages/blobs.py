@@ -7,15 +7,13 @@ from blake3 import blake3
 
 from propolis.messages import codec
 from propolis.terms.errors import MalformedMessage
-from propolis.terms.identity import BlobId
+from propolis.terms.identity import BlobId, Id32
 from propolis.terms.job import MAX_PROGRAM_BYTES, BlobRef
 
 CHUNK = 1024 * 1024
 MAX_CHUNKS = MAX_PROGRAM_BYTES // CHUNK
 MAX_WORD = 256 * 1024
 MAX_ANSWER = CHUNK + 1024
-
-Id32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):

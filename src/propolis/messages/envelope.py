@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 
 from propolis.messages import codec
+from propolis.messages.attestation import AttestationMessage
 from propolis.messages.jobs import JobMessage
 from propolis.messages.membership import MembershipMessage
 from propolis.terms.errors import MalformedMessage, TooLarge, VersionMismatch
@@ -20,7 +21,7 @@ MAX_HEADER = 64 * 1024
 MAX_BODY = 16 * 1024 * 1024
 MAX_SEGMENTS = 4096
 
-Message = MembershipMessage | JobMessage
+Message = MembershipMessage | JobMessage | AttestationMessage
 """Everything that travels on a control stream."""
 
 Segment = bytes | memoryview

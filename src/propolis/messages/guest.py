@@ -7,9 +7,10 @@ from typing import Annotated
 import msgspec
 
 from propolis.messages import codec
-from propolis.messages.jobs import Attempt, Code, Id16, Id32, Indices, Reason
+from propolis.messages.jobs import Attempt, Code, Indices, Reason
 from propolis.terms.capability import Isolation
 from propolis.terms.errors import MalformedMessage
+from propolis.terms.identity import Id16, Id32
 from propolis.terms.job import MAX_MEMORY_MB, Kind
 
 MAX_FRAME = 64 * 1024 * 1024
@@ -75,6 +76,15 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_u
 
 
 _TAGS = frozenset(Tag)
+
+
+def other_kind(program: Kind, order: Kind) -> str:
+    """Return how a guest complains of a program of another kind than it was ordered for."""
+    return f"the program is for {program.value}, the order for {order.value}"
+
+
+COMPLAINTS = frozenset(other_kind(program, order) for program in Kind for order in Kind)
+"""The complaints that are passed on of a guest that holds a key: it may be its program that speaks, of what it was given."""
 
 
 Segment = bytes | memoryview

@@ -4,25 +4,18 @@ from typing import Annotated
 
 import msgspec
 
-from propolis.terms.capability import CapabilityReport, Text
 from propolis.terms.contact import Contact
-from propolis.terms.credential import Credential
-from propolis.terms.job import MAX_TASKS, BlobRef, JobSpec, JobState, Kind
+from propolis.terms.identity import Id16, Id32, Ticket
+from propolis.terms.job import MAX_TASKS, BlobRef, JobSpec, JobState
 
-Id16 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-Id32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Attempt = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Code = Annotated[str, msgspec.Meta(max_length=60)]
 Reason = Annotated[str, msgspec.Meta(max_length=1000)]
 Indices = Annotated[tuple[Index, ...], msgspec.Meta(max_length=4096)]
-Ticket = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # the asker's own number of a question
 Tasks = Annotated[int, msgspec.Meta(ge=0, le=MAX_TASKS)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31)]  # of guests, nodes, rows
 
-MAX_ROWS = 1000
-MAX_REASONS = 16
-MAX_EVENTS = 200
 MAX_BATCH_MS = 1e13  # 4096 tasks of what one may tell (messages/guest.py)
 
 
@@ -150,50 +143,6 @@ class Progress(_Record, frozen=True, kw_only=True, array_like=True, forbid_unkno
     guests: Count
     nodes: Count
     reason: Reason = ""
-
-
-class JobRow(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
-    """One line of `propolis jobs`."""
-
-    job: Id16
-    name: Annotated[str, msgspec.Meta(max_length=100)]
-    kind: Kind
-    state: JobState
-    privacy: Annotated[str, msgspec.Meta(max_length=40)]
-    tasks: Tasks
-    finished: Tasks
-    failed: Tasks
-    reason: Reason
-    age: Annotated[float, msgspec.Meta(ge=0, le=1e12)]  # seconds since accepted, on the orchestrator's clock
-
-
-class NodeRow(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
-    """One line of `propolis nodes`."""
-
-    node: Id32
-    report: CapabilityReport
-    state: Annotated[str, msgspec.Meta(max_length=20)]  # "up", "suspect", "down"
-    busy: Count
-    address: Annotated[str, msgspec.Meta(max_length=200)]
-    credential: Credential | None = None  # as the node showed it
-
-
-class Verdict(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
-    """Why one node does or does not run a job."""
-
-    node: Id32
-    name: Text
-    admitted: bool
-    reasons: Annotated[tuple[Reason, ...], msgspec.Meta(max_length=MAX_REASONS)]
-
-
-class Rows(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
-    """What an Answer carries in its body, encoded."""
-
-    jobs: Annotated[tuple[JobRow, ...], msgspec.Meta(max_length=MAX_ROWS)] = ()
-    nodes: Annotated[tuple[NodeRow, ...], msgspec.Meta(max_length=MAX_ROWS)] = ()
-    verdicts: Annotated[tuple[Verdict, ...], msgspec.Meta(max_length=MAX_ROWS)] = ()
-    events: Annotated[tuple[Reason, ...], msgspec.Meta(max_length=MAX_EVENTS)] = ()
 
 
 class Answer(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="answer"):

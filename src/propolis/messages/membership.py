@@ -7,11 +7,10 @@ import msgspec
 
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.credential import Credential, Moment, Signature
+from propolis.terms.identity import Ticket
 
-Id32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Addresses = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=200)], ...], msgspec.Meta(max_length=16)]
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
-Request = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]  # the asker's own number of a question
 
 
 class Role(StrEnum):
@@ -62,14 +61,14 @@ class AskInvite(
     """An owner asks for a fresh invitation, good up to `until`. Only operators (the first owner) are answered with one."""
 
     role: Role
-    request: Request
+    request: Ticket
     until: Moment
 
 
 class Invited(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="invited"):
     """A fresh single-use token; `token` is empty when refused."""
 
-    request: Request
+    request: Ticket
     token: Annotated[bytes, msgspec.Meta(max_length=64)]
     reason: Reason = ""
 
@@ -77,14 +76,14 @@ class Invited(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid
 class Remove(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="remove"):
     """The operator removes members. Body: the list's exact bytes, which it signed (terms/credential.py)."""
 
-    request: Request
+    request: Ticket
     signature: Signature
 
 
 class Removed(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="removed"):
     """The list is kept and acted on, or why not."""
 
-    request: Request
+    request: Ticket
     reason: Reason = ""
 
 

@@ -5,9 +5,9 @@ from typing import Annotated
 import msgspec
 
 from propolis.terms.capability import Rung
+from propolis.terms.identity import Ticket
 
 Pid = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
-Ticket = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Limit = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 

@@ -29,14 +29,12 @@ from propolis.ports.executor import Executor
 from propolis.ports.wire import Wire
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.machine import Dial, DialFailed, Event, HangUp, Transmit
+from propolis.protocols.machine import ChannelClosed, DialFailed, Event
 from propolis.protocols.membership.member import Barred, Inside
 from propolis.runtime import config
-from propolis.runtime.blob_service import BlobService
-from propolis.runtime.driver import Driver
 from propolis.runtime.ending import turned_away
+from propolis.runtime.household import Household
 from propolis.runtime.known import known_today, known_weaknesses
-from propolis.runtime.post import Post
 from propolis.terms.capability import CapabilityReport, Detected, Offer, Rung
 from propolis.terms.contact import Contact
 from propolis.terms.credential import Credential
@@ -110,35 +108,22 @@ class Node:
             addresses=told([address for wire in wires for address in wire.addresses]),
             credential=credential,
         )
-        driver = Driver(party, clock=SystemClock(), store=store, tell=self._told)
         blobs = FileBlobs(self._home / "blobs")
         blobs.clear()  # guests of an earlier process are gone, and their programs with them
-
-        def happened(event: Event) -> None:
-            if isinstance(event, DialFailed) and not self.inside.is_set():
-                self._unreached(self.orchestrator, event.reason)
-            driver.post(event)
-
-        post = Post(wires, store, happened)
-        service = BlobService(blobs, post.reach, lambda peer, blob: (peer, blob) in self._expected)
-        post.serve_blobs(service.serve, visitors=True)
+        household = Household(party, wires, store, SystemClock(), tell=self._told, seen=self._seen)
+        driver = household.driver
+        service = household.serve(blobs, lambda peer, blob: (peer, blob) in self._expected, visitors=True)
         hosting = Hosting(self._executor, keys, self.report.offer, service, driver.post, credential)
-        for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
-            driver.on(kind, do)
         driver.on(ev.FetchProgram, lambda work: service.fetch(work.program, work.holders))
         driver.on(ev.DropProgram, lambda action: blobs.drop(action.program.id))
         hosting.attach(driver)
-        driver.after_round(post.flush)
-        post.start()
-        driver.start()
+        household.start()
         for slot in range(self.report.slots):
             self._executor.warm(slot)
-        self._driver = driver
         try:
             await driver.join()
         finally:
-            await driver.stop()
-            await post.stop()
+            await household.stop()
             await hosting.close()
             await self._executor.close()
             store.close()
@@ -166,6 +151,10 @@ class Node:
         """Peers other than the orchestrator come only when it told us to expect them."""
         return peer == self.orchestrator.id or any(known == peer for known, _ in self._expected)
 
+    def _seen(self, event: Event) -> None:
+        if isinstance(event, DialFailed | ChannelClosed) and event.reason and not self.inside.is_set():
+            self._unreached(self.orchestrator, event.reason)
+
     def _told(self, note: Any) -> None:
         match note:
             case Inside(first=first):
@@ -174,9 +163,7 @@ class Node:
                 self.inside.set()
             case Barred():
                 self.barred = note
-                if (
-                    not self.inside.is_set() and self._fleet.token
-                ):  # it never opened anything: this home belongs to no fleet
+                if self._fleet.token and not self.inside.is_set():  # it opened nothing: this home belongs to no fleet
                     (self._home / "fleet.json").unlink(missing_ok=True)
                 self.inside.set()
                 self._turned_away.set()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from propolis.crypto import identity
 from propolis.messages import codec
 from propolis.ports.executor import Executor, Guest
-from propolis.ports.world import KeyHome
+from propolis.ports.keyhome import KeyHome
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import Event
 from propolis.runtime.blob_service import BlobService

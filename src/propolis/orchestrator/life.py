@@ -17,15 +17,15 @@ from propolis.adapters.solver.greedy import GreedySolver
 from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.world.system import SystemClock, SystemEntropy
 from propolis.parties.orchestrator import OrchestratorParty
+from propolis.ports.solver import Solver
 from propolis.ports.store import Store, Write
 from propolis.ports.wire import Wire
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.machine import Dial, HangUp, Persist, Transmit
-from propolis.runtime.blob_service import BlobService
+from propolis.protocols.machine import Persist
 from propolis.runtime.driver import Driver
+from propolis.runtime.household import Household
 from propolis.runtime.known import known_today
-from propolis.runtime.post import Post
 from propolis.terms.errors import StoreFull
 from propolis.terms.identity import NodeId
 from propolis.terms.placement import Placement
@@ -74,33 +74,28 @@ class Life:
         )
         store.commit(prepare(party))
         room = Room(store, party.first_writes(), self._reserve, self._spilled_at)
-        driver = Driver(party, clock=clock, store=store)
-        post = Post(self._wires, store, driver.post)
-        self._attach(driver, post, party)
-        driver.post(room.look())
-        post.start()
-        driver.start()
-        watcher = asyncio.create_task(_watch(room, driver))
+        household = Household(party, self._wires, store, clock)
+        self._attach(household, party)
+        household.driver.post(room.look())
+        household.start()
+        watcher = asyncio.create_task(_watch(room, household.driver))
         try:
             await asyncio.sleep(0)
             serving()
-            await driver.join()
+            await household.driver.join()
         finally:
             watcher.cancel()
-            await driver.stop()
-            await post.stop(keep_wires=True)
+            await household.stop(keep_wires=True)
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(watcher, return_exceptions=True)
 
-    def _attach(self, driver: Driver, post: Post, party: OrchestratorParty) -> None:
+    def _attach(self, household: Household, party: OrchestratorParty) -> None:
         """Say who does what the party asks for."""
-        blobs = FileBlobs(self._home / "blobs")
-        service = BlobService(blobs, post.reach, lambda peer, blob: party.registrar.is_member(peer))
-        post.serve_blobs(service.serve)
-        post.limit_bodies(party.office.body_limit)
-        solver = GreedySolver()
-        for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
-            driver.on(kind, do)
+        driver, blobs = household.driver, FileBlobs(self._home / "blobs")
+        blobs.retain(party.dispatcher.programs())
+        solver: Solver = GreedySolver()
+        service = household.serve(blobs, lambda peer, blob: party.registrar.is_member(peer))
+        household.post.limit_bodies(party.office.body_limit)
 
         async def solve(work: ev.Solve) -> Placement:
             return solver.solve(work.problem)
@@ -108,7 +103,6 @@ class Life:
         driver.on(ev.Solve, solve)
         driver.on(ev.FetchProgram, lambda work: service.fetch(work.program, work.holders))
         driver.on(ev.DropProgram, lambda action: blobs.drop(action.program.id))
-        driver.after_round(post.flush)
 
 
 class Room:

@@ -1,6 +1,7 @@
 """What an owner's client keeps on its own disk: its jobs, their secrets, sealed inputs and results. Mode 0600, never sent.
 
 Whoever can read this file can read the owner's jobs: it is as private as the owner's own machine.
+docs/specs/job.md numbers the steps cited here.
 """
 
 import secrets
@@ -12,13 +13,13 @@ from propolis.crypto import granting, sealing
 from propolis.messages import codec, values
 from propolis.messages.jobs import TaskResult
 from propolis.ports.store import DropPrefix, Put, Store
+from propolis.protocols import removals
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
-from propolis.protocols.jobs.submitter import LIST, REMOVALS
-from propolis.terms.credential import SignedRemovals
+from propolis.terms.credential import Credential, SignedRemovals
 from propolis.terms.errors import MalformedMessage, SealBroken
-from propolis.terms.identity import GuestId, JobId
-from propolis.terms.job import JobSpec, Receipt
+from propolis.terms.identity import GuestId, JobId, NodeId
+from propolis.terms.job import Granted, JobSpec, Receipt
 
 OWNED = "owned"
 MAX_ROOTS = 4096
@@ -93,7 +94,7 @@ class Chest:
             row = self._store.get(GRANTED, owned.spec.id + guest)
             if row is None:
                 raise SealBroken("no guest of this id was ever given a key")
-            receipt: Receipt = codec.decode(row, Receipt)
+            receipt: Receipt = codec.decode(codec.decode(row, Granted).receipt, Receipt)
             root = sealing.result_root(owned.secret, owned.spec.id, guest, receipt.guest_key)
             self._roots[owned.spec.id, guest] = root
         outcome: values.Outcome = codec.decode(
@@ -112,13 +113,24 @@ class Chest:
         """Seal the roots to a guest (step 6). Raises SealBroken."""
         return granting.seal_grant(owned.secret, owned.spec.id, guest, key)
 
-    def granted(self, job: JobId) -> dict[GuestId, Receipt]:
-        """Return the receipts of the guests that were given the job's keys."""
-        return {GuestId(key[16:]): codec.decode(value, Receipt) for key, value in self._store.scan(GRANTED, job)}
+    def granted(self, job: JobId) -> list[Granted]:
+        """Return what is kept of the guests that were given the job's keys, in the order they were."""
+        return sorted(
+            (codec.decode(row, Granted) for _, row in self._store.scan(GRANTED, job)), key=lambda kept: kept.at
+        )
+
+    def credentials(self, member: NodeId) -> list[Credential]:
+        """Return the credentials that a node showed in receipts when its guests were given keys, each once."""
+        kept: list[Granted] = [
+            codec.decode(row, Granted) for _, row in self._store.scan(GRANTED) if bytes(member) in row
+        ]
+        receipts: list[Receipt] = [codec.decode(one.receipt, Receipt) for one in kept]
+        found = (one.credential for one in receipts if one.node_id == member and one.credential is not None)
+        return list(dict.fromkeys(found))
 
     def removals(self) -> SignedRemovals | None:
         """Return the newest list of removals that was seen."""
-        row = self._store.get(REMOVALS, LIST)
+        row = self._store.get(removals.TABLE, removals.ROW)
         return codec.decode(row, SignedRemovals) if row is not None else None
 
     def forget_inputs(self, job: JobId) -> None:

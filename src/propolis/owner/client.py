@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,27 +16,29 @@ from propolis.adapters.wire.choice import open_wires
 from propolis.adapters.world.system import SystemClock, SystemEntropy
 from propolis.crypto import sealing
 from propolis.messages import codec
-from propolis.messages.jobs import Progress, Refused, Rows
+from propolis.messages.jobs import Progress, Refused
 from propolis.messages.membership import Invited, Removed, Role
+from propolis.messages.rows import Rows
 from propolis.owner import inviting
+from propolis.owner.asking import Asking
 from propolis.owner.chest import Chest, Owned
 from propolis.owner.live import ENDED, Draft, Live
 from propolis.parties.owner import InviteAsked, RemoveAsked, owner_party
 from propolis.protocols.jobs import events as ev
-from propolis.protocols.machine import Dial, DialFailed, Event, HangUp, Transmit
+from propolis.protocols.machine import ChannelClosed, DialFailed, Event
 from propolis.protocols.membership.member import Barred, Inside
 from propolis.runtime import config
-from propolis.runtime.blob_service import BlobService
-from propolis.runtime.driver import Driver
 from propolis.runtime.ending import turned_away
+from propolis.runtime.household import Household
 from propolis.runtime.known import known_today
-from propolis.runtime.post import Post
 from propolis.terms.credential import Credential
 from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError, TooLarge, UnknownJob
 from propolis.terms.identity import JobId, NodeId
-from propolis.terms.job import MAX_PROGRAM_BYTES, JobState
+from propolis.terms.job import MAX_PROGRAM_BYTES, Granted, JobState, Receipt
 
-ANSWER_SECONDS = 10.0
+OPERATORS = (
+    "the fleet's operator, its first owner, invites and removes, while its orchestrator has room to write it down"
+)
 
 
 class Client:
@@ -63,10 +64,8 @@ class Client:
         self._inside = asyncio.Event()
         self._barred: Barred | None = None
         self._unreached = ""  # why the last dial failed
-        self._tickets = itertools.count(1)
-        self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._driver: Driver | None = None
-        self._post: Post | None = None
+        self._asking = Asking(self._tell)
+        self._household: Household | None = None
         self._store: SqliteStore | None = None
 
     @staticmethod
@@ -77,6 +76,12 @@ class Client:
             raise ConfigError(f"{home} belongs to no fleet; start one with: propolis up, or join with an invitation")
         return fleet
 
+    @classmethod
+    def operator_of(cls, home: Path) -> NodeId:
+        """Return whose word on nodes counts in an owner's fleet: the key in its invitation, or its own if that had none."""
+        named = cls.fleet_of(home).operator
+        return NodeId(bytes.fromhex(named)) if named else FileKeyHome(home / "identity").identity
+
     async def open(self, seconds: float) -> None:
         """Connect. Raises PeerUnreachable, InvitationRefused, ConfigError."""
         keys = self._keys = FileKeyHome(self._home / "identity")
@@ -85,27 +90,26 @@ class Client:
         self._blobs = FileBlobs(self._home / "blobs")
         orchestrator = self._fleet.orchestrator
         wires = await open_wires(keys.seed_for_wire(), orchestrator.addresses, (), self._nobody)
+        clock = SystemClock()
         party = owner_party(
             SystemEntropy(),
             orchestrator,
             known_today(),
-            operator=self._operator(keys),
+            operator=self.operator_of(self._home),
             token=bytes.fromhex(self._fleet.token),
             removals=self._chest.removals(),
+            epoch=time.time() - clock.now(),
         )
-        driver = self._driver = Driver(party, clock=SystemClock(), store=store, tell=self._told, failed=self._fail)
-        post = self._post = Post(wires, store, self._happened)
-        service = BlobService(self._blobs, post.reach, lambda peer, blob: peer == orchestrator.id)
-        post.serve_blobs(service.serve)
-        for kind, do in ((Dial, post.dial), (HangUp, post.hang_up), (Transmit, post.transmit)):
-            driver.on(kind, do)
-        driver.on(ev.SealGrant, self._seal_grant)
-        driver.on(ev.OpenResults, self._open_results)
-        driver.after_round(post.flush)
-        post.start()
-        driver.start()
+        household = self._household = Household(
+            party, wires, store, clock, tell=self._told, failed=self._fail, seen=self._seen
+        )
+        household.serve(self._blobs, lambda peer, blob: peer == orchestrator.id)
+        household.driver.on(ev.SealGrant, self._seal_grant)
+        household.driver.on(ev.OpenResults, self._open_results)
+        household.start()
         try:
-            await asyncio.wait_for(self._inside.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._inside.wait()
         except TimeoutError as error:
             where = ", ".join(orchestrator.addresses)
             why = f": {self._unreached}" if self._unreached else ""
@@ -120,18 +124,15 @@ class Client:
 
     async def close(self) -> None:
         """Disconnect; jobs go on as far as they can without us. Idempotent."""
-        if self._driver is not None:
-            await self._driver.stop()
-        if self._post is not None:
-            await self._post.stop()
+        if self._household is not None:
+            await self._household.stop()
         if self._store is not None:
             self._store.close()
 
-    def _happened(self, event: Event) -> None:
-        """What the post saw, for the driver; and for the person who waits, why nothing happens."""
-        if isinstance(event, DialFailed):
+    def _seen(self, event: Event) -> None:
+        """What the post saw: for the person who waits, why nothing happens."""
+        if isinstance(event, DialFailed | ChannelClosed) and event.reason:
             self._unreached = event.reason
-        self._tell(event)
 
     async def _nobody(self, peer: Any) -> bool:
         return False  # nobody dials an owner
@@ -139,7 +140,10 @@ class Client:
     # -- jobs
 
     async def submit(self, draft: Draft, inputs: list[bytes]) -> Live:
-        """Seal and keep a job, then ask the fleet for it; a job that is kept already is taken up. Raises StoreFull."""
+        """Seal and keep a job, then ask the fleet for it; a job that is kept already is taken up.
+
+        Raises StoreFull, and TooLarge for a program over what a guest takes.
+        """
         job = draft.spec.id
         if job in self._chest.jobs():
             return await self.reopen(job)
@@ -177,8 +181,14 @@ class Client:
             live.outcomes.setdefault(index, pair)
         if not live.complete:
             finished = self._chest.finished(owned).data()
-            granted = tuple(self._chest.granted(job).values())
+            granted: tuple[Receipt, ...] = tuple(
+                codec.decode(kept.receipt, Receipt) for kept in self._chest.granted(job)
+            )
             self._tell(ev.SubmitAsked(owned.spec, self._chest.sizes(owned), finished, granted))
+
+    async def granted(self, job: JobId) -> tuple[Granted, ...]:
+        """Return what is kept of the guests that got a job's key."""
+        return tuple(self._chest.granted(job))
 
     async def stop_job(self, job: JobId) -> None:
         """Ask for a job's end."""
@@ -193,11 +203,12 @@ class Client:
         if self._failure is None:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), seconds)
+                async with asyncio.timeout(seconds):  # wait_for of 3.11 swallows a cancel that comes with the event
+                    await self._changed.wait()
 
     async def ask(self, what: str, job: bytes = b"") -> Rows:
         """Ask the orchestrator. Raises PeerUnreachable, ConfigError."""
-        answered = await self._answer(lambda ticket: ev.QuestionAsked(ticket, what, job))
+        answered = await self._asking.answer(lambda ticket: ev.QuestionAsked(ticket, what, job))
         if answered.reason:
             raise ConfigError(answered.reason)
         rows: Rows = answered.rows
@@ -206,30 +217,25 @@ class Client:
     async def invite(self, role: Role, seconds: float) -> str:
         """Ask for a fresh invitation, good for so long. Raises InvitationRefused."""
         until = int(time.time() + seconds)
-        invited = await self._answer(lambda ticket: InviteAsked(ticket, role, until))
+        invited = await self._asking.answer(lambda ticket: InviteAsked(ticket, role, until))
         if not invited.token:
-            raise InvitationRefused(invited.reason)
+            raise InvitationRefused(invited.reason, hint=OPERATORS)
         return inviting.text(self._fleet.orchestrator, role, invited.token, until, self._keys)
 
     async def remove(self, member: NodeId, shown: Credential | None) -> None:
         """Remove a member as the fleet's operator. Raises InvitationRefused for everyone else, TooLarge."""
         if self._fleet.operator:
-            raise InvitationRefused("only the fleet's operator removes members")
-        signed = inviting.removed(self._fleet.orchestrator.id, self._chest.removals(), member, shown, self._keys)
-        answer = await self._answer(lambda ticket: RemoveAsked(ticket, signed))
+            raise InvitationRefused("only the fleet's operator removes members", hint="ask the operator to remove it")
+        seen = (shown, *self._chest.credentials(member))
+        signed = inviting.removed(self._fleet.orchestrator.id, self._chest.removals(), member, seen, self._keys)
+        answer = await self._asking.answer(lambda ticket: RemoveAsked(ticket, signed))
         if answer.reason:
-            raise InvitationRefused(answer.reason)
-
-    def _operator(self, keys: FileKeyHome) -> NodeId:
-        """Return whose word on nodes counts: the key in our invitation, or our own if it had none."""
-        return NodeId(bytes.fromhex(self._fleet.operator)) if self._fleet.operator else keys.identity
+            raise InvitationRefused(answer.reason, hint=OPERATORS)
 
     def _fail(self, error: PropolisError) -> None:
         """The driver ended (a full disk, a defect of ours): whoever waits here is told, instead of waiting for ever."""
         self._failure = error
-        for future in self._answers.values():
-            if not future.done():
-                future.set_exception(error)
+        self._asking.fail(error)
         self._inside.set()
         self._changed.set()
         self._on_failure(error)
@@ -237,20 +243,9 @@ class Client:
     def _tell(self, event: Event) -> None:
         if self._failure is not None:
             raise self._failure
-        if self._driver is None:
+        if self._household is None:
             raise PeerUnreachable("the session is closed")
-        self._driver.post(event)
-
-    async def _answer(self, question: Callable[[int], Any]) -> Any:
-        ticket = next(self._tickets)
-        future = self._answers[ticket] = asyncio.get_running_loop().create_future()
-        self._tell(question(ticket))
-        try:
-            return await asyncio.wait_for(future, ANSWER_SECONDS)
-        except TimeoutError as error:
-            raise PeerUnreachable("the orchestrator does not answer") from error
-        finally:
-            self._answers.pop(ticket, None)
+        self._household.driver.post(event)
 
     # -- work and notes
 
@@ -294,9 +289,7 @@ class Client:
                 elif isinstance(message, Refused):
                     self.live[job].refused = message
             case ev.Answered(ticket=ticket) | Invited(request=ticket) | Removed(request=ticket):
-                future = self._answers.get(ticket)
-                if future is not None and not future.done():
-                    future.set_result(note)
+                self._asking.answered(ticket, note)
             case _:
                 pass
         self._changed.set()

@@ -15,13 +15,15 @@ from typing import Annotated, Any
 import msgspec
 
 from propolis.messages import codec
-from propolis.messages.jobs import Code, Id16, Progress, Reason, Refused, Rows, TaskResult, Ticket
+from propolis.messages.jobs import Code, Progress, Reason, Refused, TaskResult
 from propolis.messages.membership import Role
+from propolis.messages.rows import Rows
 from propolis.messages.values import Outcome
 from propolis.owner.live import Draft
 from propolis.terms.credential import Credential, Key
 from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable, TooLarge
-from propolis.terms.job import MAX_PROGRAM_BYTES, MAX_TASK_BYTES, JobSpec
+from propolis.terms.identity import Id16, Ticket
+from propolis.terms.job import MAX_GRANTED, MAX_PROGRAM_BYTES, MAX_TASK_BYTES, Granted, JobSpec
 
 SOCKET = "control"
 LOCK = "holder.lock"
@@ -70,6 +72,12 @@ class AskBusy(Request, frozen=True, tag="busy"):
     """Whether a job has not ended."""
 
 
+class AskGranted(Request, frozen=True, tag="granted"):
+    """Which guests got a job's key."""
+
+    job: Id16
+
+
 class OpenJob(Request, frozen=True, tag="open"):
     """Follow a job: Opened, Arrived and Moved come from now on."""
 
@@ -105,6 +113,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_fiel
     rows: Rows | None = None
     text: Annotated[str, msgspec.Meta(max_length=16_384)] = ""
     jobs: Annotated[tuple[Id16, ...], msgspec.Meta(max_length=MAX_JOBS)] = ()
+    granted: Annotated[tuple[Granted, ...], msgspec.Meta(max_length=MAX_GRANTED)] = ()
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_field="type", tag="opened"):
@@ -130,7 +139,16 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_fi
 
 
 FromFollower = (
-    AskOrchestrator | AskInvitation | AskRemoval | AskJobs | AskBusy | OpenJob | AddInputs | SubmitJob | StopJob
+    AskOrchestrator
+    | AskInvitation
+    | AskRemoval
+    | AskGranted
+    | AskJobs
+    | AskBusy
+    | OpenJob
+    | AddInputs
+    | SubmitJob
+    | StopJob
 )
 FromHolder = Reply | Opened | Moved | Arrived
 
@@ -148,7 +166,7 @@ async def read(reader: asyncio.StreamReader, kind: Any) -> Any:
 
 
 async def write(writer: asyncio.StreamWriter, record: object) -> None:
-    """Send a record. Raises HolderGone."""
+    """Send a record. Raises HolderGone, TooLarge."""
     data = codec.encode(record)
     if len(data) > MAX_RECORD:
         raise TooLarge(f"a record of {len(data)} bytes does not travel")

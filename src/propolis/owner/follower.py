@@ -6,14 +6,15 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from propolis.messages.jobs import Rows
 from propolis.messages.membership import Role
+from propolis.messages.rows import Rows
 from propolis.owner import control
 from propolis.owner.live import Draft, Live
 from propolis.terms import errors
 from propolis.terms.credential import Credential
 from propolis.terms.errors import PropolisError, WireError
 from propolis.terms.identity import JobId, NodeId
+from propolis.terms.job import Granted
 
 PART_BYTES = 4 * 1024 * 1024
 
@@ -93,6 +94,10 @@ class Follower:
         await self._reply(control.OpenJob(ticket=next(self._tickets), job=job))
         return self._lives[job]
 
+    async def granted(self, job: JobId) -> tuple[Granted, ...]:
+        """See owner/live.py."""
+        return (await self._reply(control.AskGranted(ticket=next(self._tickets), job=job))).granted
+
     async def stop_job(self, job: JobId) -> None:
         """See owner/live.py."""
         await self._reply(control.StopJob(ticket=next(self._tickets), job=job))
@@ -119,7 +124,8 @@ class Follower:
         """See owner/live.py."""
         self._changed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for of 3.11 swallows a cancel that comes with the event
+                await self._changed.wait()
 
     # -- inside
 

@@ -53,8 +53,8 @@ class Holder:
                 if not control.same_user(sock):
                     return
                 await _Talk(self._session, reader, writer).run()
-        except WireError:
-            return  # the follower ended, or speaks another release's words
+        except (WireError, asyncio.CancelledError):
+            return  # the follower ended, speaks another release's words, or we close: asyncio prints a cancelled one as an error
         finally:
             self._talks.discard(task)
             writer.close()
@@ -111,6 +111,8 @@ class _Talk:
                 return control.Reply(ticket=ticket, text=await session.invite(role, seconds))
             case control.AskRemoval(member=member, shown=shown):
                 await session.remove(NodeId(member), shown)
+            case control.AskGranted(job=job):
+                return control.Reply(ticket=ticket, granted=await session.granted(JobId(job)))
             case control.AskJobs():
                 return control.Reply(ticket=ticket, jobs=tuple(await session.jobs())[-control.MAX_JOBS :])
             case control.AskBusy():

@@ -1,11 +1,12 @@
 """What the fleet's operator signs: invitations, and the list of whom it removed (docs/specs/identity.md, steps 5 and 6)."""
 
 import secrets
+from collections.abc import Iterable
 
 from propolis.crypto import credential, identity
 from propolis.messages import codec
 from propolis.messages.membership import Role
-from propolis.ports.world import KeyHome
+from propolis.ports.keyhome import KeyHome
 from propolis.protocols import removals
 from propolis.runtime.invitation import Invitation, to_text
 from propolis.terms.contact import Contact
@@ -30,14 +31,17 @@ def text(fleet: Contact, role: Role, token: bytes, until: int, keys: KeyHome) ->
 
 
 def removed(
-    fleet: NodeId, kept: SignedRemovals | None, member: NodeId, shown: Credential | None, keys: KeyHome
+    fleet: NodeId, kept: SignedRemovals | None, member: NodeId, shown: Iterable[Credential | None], keys: KeyHome
 ) -> SignedRemovals:
     """Return the list that names one member more than the one that is kept. Raises TooLarge.
 
-    `shown`: the member's credential as the orchestrator shows it; only one that is the member's names its invitation too, or
-    an orchestrator would choose who else goes.
+    `shown`: credentials of the member, by the orchestrator, which may hide it, and in receipts it signed; only one that is
+    the member's names its invitation too, or an orchestrator would choose who else goes.
     """
     known: Removals | None = codec.decode(kept.data, Removals) if kept is not None else None
-    its = not credential.missing(shown, member, operator=keys.identity, fleet=fleet, role=Role.NODE)
-    removal = Removal(member=member, invitation=shown.invitation if shown is not None and its else b"")
-    return removals.sign(keys.sign, known, fleet, removal)
+    its = [
+        Removal(member=member, invitation=one.invitation)
+        for one in shown
+        if one is not None and not credential.missing(one, member, operator=keys.identity, fleet=fleet, role=Role.NODE)
+    ]
+    return removals.sign(keys.sign, known, fleet, Removal(member=member), *its)

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from propolis.owner.control import Lock
@@ -23,7 +24,7 @@ LOCK = "keeper.lock"
 LOOK_SECONDS = 1.0
 IDLE_LOOKS = 5
 CONNECT_SECONDS = 30.0
-END_SECONDS = 5.0
+GIVE_UP_SECONDS = 24 * 3600.0  # a fleet unreached for a day: the next command takes its jobs up again
 
 
 def start(home: Path) -> None:
@@ -64,10 +65,11 @@ def end(home: Path) -> bool:
 async def keep(home: Path) -> None:
     """Stay as long as a job of the home has not ended."""
     sharing = Sharing(home)
-    quiet = 0
-    while quiet < IDLE_LOOKS:
+    quiet, reached = 0, time.monotonic()
+    while quiet < IDLE_LOOKS and time.monotonic() - reached < GIVE_UP_SECONDS:
         try:
             await sharing.open(CONNECT_SECONDS)
+            reached = time.monotonic()
             quiet = 0 if await sharing.busy() else quiet + 1
         except PropolisError as error:
             sys.stderr.write(one_line(f"{error.code}: {error}") + "\n")

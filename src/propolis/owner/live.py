@@ -6,12 +6,13 @@ from typing import Protocol
 import msgspec
 
 from propolis.messages import values
-from propolis.messages.jobs import Progress, Refused, Rows, TaskResult
+from propolis.messages.jobs import Progress, Refused, TaskResult
 from propolis.messages.membership import Role
 from propolis.messages.program import Program
+from propolis.messages.rows import Rows
 from propolis.terms.credential import Credential
 from propolis.terms.identity import JobId, NodeId
-from propolis.terms.job import JobSpec, JobState, Kind
+from propolis.terms.job import Granted, JobSpec, JobState, Kind
 
 ENDED = (JobState.DONE, JobState.FAILED, JobState.STOPPED, JobState.REFUSED)
 LAST_RESULTS_SECONDS = 30.0
@@ -82,6 +83,10 @@ class Session(Protocol):
 
     async def reopen(self, job: JobId) -> Live:
         """Take up a known job. Raises UnknownJob."""
+        ...
+
+    async def granted(self, job: JobId) -> tuple[Granted, ...]:
+        """Return what is kept of the guests that got a job's key, in the order they got it."""
         ...
 
     async def stop_job(self, job: JobId) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from propolis.messages.jobs import Rows
 from propolis.messages.membership import Role
+from propolis.messages.rows import Rows
 from propolis.owner import control
 from propolis.owner.client import Client
 from propolis.owner.follower import Follower
@@ -22,6 +22,7 @@ from propolis.owner.live import Draft, Live
 from propolis.terms.credential import Credential
 from propolis.terms.errors import ConfigError, PropolisError
 from propolis.terms.identity import JobId, NodeId
+from propolis.terms.job import Granted
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,10 @@ class Sharing:
     async def reopen(self, job: JobId) -> Live:
         """Take up a known job."""
         return await self._do(lambda session: session.reopen(job))
+
+    async def granted(self, job: JobId) -> tuple[Granted, ...]:
+        """Return what is kept of the guests that got a job's key."""
+        return await self._do(lambda session: session.granted(job))
 
     async def stop_job(self, job: JobId) -> None:
         """Ask for a job's end."""

@@ -3,7 +3,7 @@
 from propolis.messages.jobs import Expect
 from propolis.messages.membership import Invited, Removed, TurnedAway, Welcome
 from propolis.parties.residents import Residents, posted
-from propolis.ports.world import Entropy
+from propolis.ports.entropy import Entropy
 from propolis.protocols import session
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened
 from propolis.protocols.link.terms import LinkConfig
@@ -13,6 +13,7 @@ from propolis.protocols.machine import (
     ChannelOpened,
     DialFailed,
     Event,
+    HangUp,
     Mail,
     PacketArrived,
     Tell,
@@ -47,7 +48,7 @@ class MemberParty:
 
     def _carrier(self, event: Event, now: Instant) -> list[Action]:
         if isinstance(event, ChannelOpened) and event.peer != self.member.peer:
-            return []  # other peers come for sealed blobs only, on streams of their own
+            return [HangUp(event.peer)]  # other peers come for sealed blobs only, on streams of their own
         actions, notices = self.office.handle(event, now)
         match event:
             case ChannelOpened():

@@ -4,7 +4,7 @@ from propolis.decisions.guarantees import Known
 from propolis.messages.membership import Role
 from propolis.parties.member import MemberParty
 from propolis.parties.residents import Residents
-from propolis.ports.world import Entropy
+from propolis.ports.entropy import Entropy
 from propolis.protocols.jobs.worker import Worker
 from propolis.protocols.link.terms import LinkConfig
 from propolis.protocols.membership.member import Member

@@ -9,9 +9,9 @@ from propolis.messages.envelope import Segment
 from propolis.messages.jobs import Answer, Ask
 from propolis.messages.membership import AskInvite, Invited, Join, Rejoin, Remove, Removed, Role, ShowRemovals
 from propolis.parties.residents import Residents, posted
+from propolis.ports.entropy import Entropy
 from propolis.ports.store import Put
 from propolis.ports.store import Rows as Stored
-from propolis.ports.world import Entropy
 from propolis.protocols import session
 from propolis.protocols.jobs.desk import DispatcherConfig
 from propolis.protocols.jobs.dispatcher import Dispatcher

@@ -4,7 +4,7 @@ from propolis.decisions.guarantees import Known
 from propolis.messages.membership import AskInvite, Remove, Role
 from propolis.parties.member import MemberParty
 from propolis.parties.residents import Residents
-from propolis.ports.world import Entropy
+from propolis.ports.entropy import Entropy
 from propolis.protocols.jobs.events import RemovalsMade
 from propolis.protocols.jobs.submitter import Submitter
 from propolis.protocols.link.terms import LinkConfig
@@ -56,11 +56,13 @@ def owner_party(
     operator: NodeId,
     token: bytes = b"",
     removals: SignedRemovals | None = None,
+    epoch: float = 0.0,
     link: LinkConfig | None = None,
 ) -> OwnerParty:
     """Return an owner. `token` is the invitation's while it has not joined yet; `operator` invites this fleet's nodes.
 
-    `removals`: the newest list of whom it removed that was seen.
+    `removals`: the newest list of whom it removed that was seen; `epoch`: seconds since 1970 at instant 0.
     """
     member = Member(orchestrator, Role.OWNER, token, None)
-    return OwnerParty(entropy, member, Residents(Submitter(orchestrator, known, operator, removals)), link)
+    submitter = Submitter(orchestrator, known, operator, removals, epoch)
+    return OwnerParty(entropy, member, Residents(submitter), link)

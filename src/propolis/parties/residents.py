@@ -1,7 +1,7 @@
 """The residents of a party: machines of several families side by side, each led to what is its own, none knowing the others.
 
 A resident says which messages it hears and which outside events it takes. Changes of sessions and the passing of time go to all.
-Tickets are a resident's own count: on the way out each gets a number of the party's, and its answer finds who asked.
+What one concludes for the others it announces. Tickets are a resident's own count: on the way out each gets the party's number.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import msgspec
 
 from propolis.protocols.link.office import Office
 from propolis.protocols.machine import Action, Event, Mail, TimePassed, Work, WorkDone, WorkFailed
-from propolis.protocols.session import Change, Hears, Said, Takes
+from propolis.protocols.session import Announce, Change, Hears, Said, Takes
 from propolis.terms.errors import ProtocolMisuse
 from propolis.terms.time import Instant, earliest
 
@@ -80,7 +80,13 @@ class Residents:
         return self._from(resident, msgspec.structs.replace(event, ticket=own), now)
 
     def _from(self, resident: Resident, event: Event, now: Instant) -> list[Output]:
-        return [self._numbered(resident, o) if isinstance(o, Work) else o for o in resident.handle(event, now)]
+        outputs: list[Output] = []
+        for output in resident.handle(event, now):
+            if isinstance(output, Announce):
+                outputs += self.handle(output.change, now)
+            else:
+                outputs.append(self._numbered(resident, output) if isinstance(output, Work) else output)
+        return outputs
 
     def _numbered(self, resident: Resident, work: Work) -> Work:
         self._last_ticket += 1

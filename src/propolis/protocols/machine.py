@@ -42,9 +42,10 @@ class ChannelOpened(Event, frozen=True):
 
 
 class ChannelClosed(Event, frozen=True):
-    """The channel with `peer` is over. Says nothing about whether the peer lives."""
+    """The channel with `peer` is over. Says nothing about whether the peer lives. `reason`: why no talk is possible, if so."""
 
     peer: NodeId
+    reason: str = ""
 
 
 class DialFailed(Event, frozen=True):

@@ -11,12 +11,18 @@ from propolis.terms.errors import SealBroken, TooLarge
 from propolis.terms.identity import NodeId
 
 REMOVALS = b"propolis/removals/1"
+TABLE = "removals"  # the newest list, in one row
+ROW = b"list"
 
 
-def sign(sign_with: Sign, known: Removals | None, fleet: NodeId, removal: Removal) -> SignedRemovals:
-    """Return the next list: everyone on the known one, and this member. Raises TooLarge."""
-    before = known.removed if known is not None else ()
-    removed = (*(other for other in before if other.member != removal.member), removal)
+def sign(sign_with: Sign, known: Removals | None, fleet: NodeId, *fresh: Removal) -> SignedRemovals:
+    """Return the next list: everyone on the known one, and a member with each invitation it came by. Raises TooLarge.
+
+    An invitation that is on the list stays there: a member removed again, now that nobody shows how it came, frees none.
+    """
+    rows = dict.fromkeys((*(known.removed if known is not None else ()), *fresh))
+    named = {row.member for row in rows if row.invitation}
+    removed = tuple(row for row in rows if row.invitation or row.member not in named)
     if len(removed) > MAX_REMOVALS:
         raise TooLarge(f"a fleet removes at most {MAX_REMOVALS} members; begin a new one")
     data = codec.encode(Removals(fleet=fleet, number=known.number + 1 if known is not None else 1, removed=removed))

@@ -99,6 +99,12 @@ class Disconnected(Change, frozen=True):
     unsent: tuple[tuple[Message, tuple[BodyPart, ...]], ...] = ()
 
 
+class Announce(Action, frozen=True):
+    """Asked of the party: tell all its machines of this change; one machine has concluded what others act on."""
+
+    change: Change
+
+
 class EndSession(Action, frozen=True):
     """Asked of the party: what `peer` says in this session is not listened to any more. A fresh one may follow."""
 

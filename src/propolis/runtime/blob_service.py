@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 _NONE = 0xFFFFFFFF
 AGAIN_SECONDS = (0.2, 1.0)
 IDLE_SECONDS = 30.0
+ANSWER_SECONDS = 120.0
+"""What a peer may take to read one answer: a chunk over a line of 75 kbit/s."""
+
 MAX_MANIFEST = 34 * MAX_CHUNKS + 64
 
 Reach = Callable[[Contact], AbstractAsyncContextManager[Channel]]
@@ -67,7 +70,8 @@ class BlobService:
             wanted: Wanted = codec.decode(await _exactly(stream, length, IDLE_SECONDS), Wanted)
             allowed = self._may_read(peer, BlobId(wanted.blob))
             data = await asyncio.to_thread(self._answer, wanted) if allowed else None
-            await stream.write(_NONE.to_bytes(4, "big") if data is None else len(data).to_bytes(4, "big") + data)
+            answer = _NONE.to_bytes(4, "big") if data is None else len(data).to_bytes(4, "big") + data
+            await asyncio.wait_for(stream.write(answer), ANSWER_SECONDS)
 
     def _answer(self, wanted: Wanted) -> bytes | None:
         match wanted:
@@ -185,7 +189,7 @@ class _Fetch:
         """Ask on a stream of this fetch's own, and give it back: a line that lives on has room for few."""
         stream = await channel.open_stream()
         try:
-            await stream.write(BLOB)
+            await asyncio.wait_for(stream.write(BLOB), IDLE_SECONDS)  # a peer may open a stream and take nothing on it
             return await self._ask_on(stream, peer)
         finally:
             await stream.reset()

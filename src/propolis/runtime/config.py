@@ -105,7 +105,7 @@ def read(path: Path, kind: type[T]) -> T | None:
     except FileNotFoundError:
         return None
     except (msgspec.MsgspecError, OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error}", hint="mend what is named, or move the file away") from error
 
 
 def write(path: Path, record: T) -> None:
@@ -122,4 +122,6 @@ def write(path: Path, record: T) -> None:
             json.dump(msgspec.to_builtins(record), file, indent=2)
         beside.replace(path)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error}") from error
+        raise ConfigError(
+            f"{path} cannot be written: {error}", hint="make room and let this user write there"
+        ) from error

@@ -1,8 +1,8 @@
 """The async driver: runs one party for real. Events in, one commit, then actions out: write, then send.
 
 Each round takes every queued event, lets the party handle it, commits all writes of the round at once, and only then lets
-anything leave. Work runs beside it as tasks whose answers come back as events. The supervisor below is the only place in
-the house that catches every exception: it logs it and ends the driver with it.
+anything leave. Work runs beside it as tasks whose answers come back as events. Whatever the
+party or the commit raises ends the driver, by name; what work raises is that work's failure alone.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from propolis.ports.clock import Clock
 from propolis.ports.store import Store, Write
-from propolis.ports.world import Clock
 from propolis.protocols.machine import Action, Event, Machine, Persist, Tell, TimePassed, Work, WorkDone, WorkFailed
 from propolis.terms.errors import PropolisError, ProtocolMisuse, StoreFull
 

@@ -19,6 +19,7 @@ class Exit(IntEnum):
     UNREACHABLE = 3  # no fleet answers
     REFUSED = 4  # refused, or waiting with no node that may run it
     CONFIG = 5  # this machine's files or settings
+    UNFINISHED = 6  # --timeout passed and the job goes on: nothing was written
     INTERRUPTED = 130
 
 

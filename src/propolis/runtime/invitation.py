@@ -16,6 +16,7 @@ from propolis.messages.membership import Role
 from propolis.terms.contact import Contact
 from propolis.terms.credential import Moment
 from propolis.terms.errors import InvitationRefused, MalformedMessage
+from propolis.terms.identity import Id32
 
 PREFIX = "propolis1-"
 
@@ -23,7 +24,7 @@ PREFIX = "propolis1-"
 class Invitation(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """Who hands this over gives one membership away, once."""
 
-    fleet: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    fleet: Id32
     addresses: Annotated[
         tuple[Annotated[str, msgspec.Meta(max_length=200)], ...], msgspec.Meta(min_length=1, max_length=16)
     ]

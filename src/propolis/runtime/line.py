@@ -20,8 +20,29 @@ FIRST_WORD_SECONDS = 3.0
 OnBlob = Callable[[NodeId, Stream], Awaitable[None]]
 
 
+SLICE = 256 * 1024
+
+
+class Counted:
+    """A stream whose written bytes count for its line as they are taken, so that slow is told from standing still."""
+
+    def __init__(self, stream: Stream, line: "Line") -> None:
+        self._stream = stream
+        self._line = line
+        self.read = stream.read
+        self.finish = stream.finish
+        self.reset = stream.reset
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write all, a slice at a time. Raises PeerUnreachable."""
+        view = memoryview(data)
+        for start in range(0, len(view), SLICE):
+            await self._stream.write(view[start : start + SLICE])
+            self._line.moved += min(SLICE, len(view) - start)
+
+
 class Line:
-    """A channel with its control stream, once it has one."""
+    """A channel with its control stream, once it has one. `moved`: bytes its lent streams gave the peer."""
 
     def __init__(self, channel: Channel, *, ours: bool) -> None:
         self.channel = channel
@@ -31,6 +52,7 @@ class Line:
         self.size = 0
         self.wake = asyncio.Event()
         self.closing = False
+        self.moved = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self, *works: Coroutine[Any, Any, None]) -> None:
@@ -47,7 +69,7 @@ class Line:
     async def _lend(self, on_blob: OnBlob, stream: Stream) -> None:
         served = False
         try:
-            await on_blob(self.channel.peer, stream)
+            await on_blob(self.channel.peer, Counted(stream, self))
             served = True  # it ended its side, and the last answer may still be on its way: not reset
         except (WireError, TimeoutError) as error:
             log.debug("%s: %s", self.channel.peer[:4].hex(), error)

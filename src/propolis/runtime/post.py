@@ -29,6 +29,7 @@ from propolis.protocols.machine import (
 from propolis.runtime import dialling
 from propolis.runtime.door import Door
 from propolis.runtime.line import BLOB, CONTROL, FIRST_WORD_SECONDS, Line, OnBlob
+from propolis.runtime.sparing import Sparing
 from propolis.terms.address import dialable
 from propolis.terms.contact import Contact
 from propolis.terms.errors import MalformedMessage, PeerUnreachable, TooLarge, VersionMismatch, WireError
@@ -50,6 +51,7 @@ class Post:
         self._wires = tuple(wires)
         self._store = store
         self._event = on_event
+        self._strange = Sparing(log)  # any stranger can make us say it
         self._on_blob: OnBlob | None = None
         self._limit: Callable[[NodeId], int] = lambda _: MAX_BODY
         self._door = Door(self._settle, self._room, None)
@@ -92,7 +94,7 @@ class Post:
         """Lend the open channel to a peer, or dial one for the while. Raises PeerUnreachable.
 
         Who is not one of ours to dial (the orchestrator) was told us by somebody: only bare literal addresses are dialled,
-        and none nearer than the way to our own leads (docs/specs/membership.md, rule 7).
+        and none nearer than the way to our own leads (docs/specs/membership.md, rule 8).
         """
         line = self._lines.get(contact.id)
         if line is not None:
@@ -152,7 +154,7 @@ class Post:
             if line is None:
                 continue
             if line.size > MAX_WAITING:
-                log.warning("%s does not read; its channel is closed", peer[:4].hex())
+                self._strange.warn("%s does not read; its channel is closed", peer[:4].hex())
                 line.waiting.clear()
                 line.closing = True
             line.wake.set()
@@ -220,11 +222,11 @@ class Post:
         self._dials.add(closing)
         closing.add_done_callback(self._dials.discard)
 
-    def _over(self, line: Line) -> None:
+    def _over(self, line: Line, reason: str = "") -> None:
         peer = line.channel.peer
         if self._lines.get(peer) is line:
             del self._lines[peer]
-            self._event(ChannelClosed(peer))
+            self._event(ChannelClosed(peer, reason))
         self._end(line)
 
     async def _streams(self, line: Line) -> None:
@@ -254,8 +256,11 @@ class Post:
                 reader.limit = self._limit(peer)
                 for packet in reader.feed(data):
                     self._event(PacketArrived(peer, packet))
-        except (MalformedMessage, VersionMismatch) as error:
-            log.warning("%s: %s", peer[:4].hex(), error)
+        except VersionMismatch as error:
+            self._strange.warn("%s: %s", peer[:4].hex(), error)
+            self._over(line, str(error))
+        except MalformedMessage as error:
+            self._strange.warn("%s: %s", peer[:4].hex(), error)
         except WireError:
             pass
         self._over(line)
@@ -269,7 +274,7 @@ class Post:
                     self._event(PacketArrived(peer, packet))
         except WireError as error:
             if isinstance(error, MalformedMessage | VersionMismatch):
-                log.warning("%s: %s", peer[:4].hex(), error)
+                self._strange.warn("%s: %s", peer[:4].hex(), error)
                 self._over(line)
 
     async def _write(self, line: Line) -> None:

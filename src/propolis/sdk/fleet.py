@@ -5,56 +5,54 @@ with Fleet() as fleet:
 """
 
 import asyncio
-import secrets
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
 import msgspec
-import numpy as np
 import numpy.typing as npt
 
-from propolis.decisions import admission, privacy
-from propolis.messages import codec, values
-from propolis.messages.jobs import JobRow, NodeRow, Verdict
+from propolis.decisions import privacy
 from propolis.messages.membership import Role
 from propolis.messages.program import Program
+from propolis.messages.rows import JobRow, NodeRow, Verdict
 from propolis.owner import keeper
+from propolis.owner.client import Client
 from propolis.owner.live import Draft
 from propolis.owner.sharing import Sharing
 from propolis.runtime import config, invitation
 from propolis.runtime.enlisting import enlist, take_back
-from propolis.runtime.known import known_today
-from propolis.sdk import members, models, source, tables
+from propolis.sdk import drafting, members, models, source
+from propolis.sdk.drafting import Inputs
+from propolis.sdk.grantees import Grantee, grantees
 from propolis.sdk.job import Job
 from propolis.sdk.options import InferOptions, MapOptions
 from propolis.terms.errors import (
     DataError,
     InvitationRefused,
-    MalformedMessage,
     PropolisError,
     RequirementUnmet,
     UnknownJob,
 )
-from propolis.terms.identity import JOB_ID_BYTES, JobId
-from propolis.terms.job import MAX_TASK_BYTES, MAX_TASKS, BlobRef, JobSpec, Kind, Needs
+from propolis.terms.identity import JobId
+from propolis.terms.job import Kind, Needs
 from propolis.terms.requirement import Requirement
 
 T = TypeVar("T")
 Array = npt.NDArray[Any]
-Inputs = npt.ArrayLike | Mapping[str, npt.ArrayLike] | str | Path
 INVITED_SECONDS = 7 * 86_400.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 1, 3650 * 86_400
 SHORTEST_PREFIX = 4  # of a job's id: a slip of a finger must not end somebody's night of work
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a job runs or waits: its line, each node's verdict, and its story."""
+    """Why a job runs or waits: its line, each node's verdict, its story; and who got its key, from our own records."""
 
     job: JobRow
     verdicts: tuple[Verdict, ...]
     events: tuple[str, ...]
+    granted: tuple[Grantee, ...] = ()
 
 
 class Fleet:
@@ -181,9 +179,9 @@ class Fleet:
         text, main = source.standalone(function, entry)
         names = tuple(package.split("=")[0].split("<")[0].split(">")[0].split("!")[0].strip() for package in packages)
         program = Program(kind=Kind.FUNCTION, source=text, entry=main, packages=names)
-        encoded = [_encoded(number, value) for number, value in enumerate(_listed(inputs))]
+        encoded = drafting.of_values(inputs)
         needs = Needs(memory_mb=memory_mb, task_seconds=task_seconds, packages=tuple(packages), python=python)
-        return self._submit(program, encoded, name or main, privacy, needs, bare_array=False)
+        return self._submit(drafting.draft(program, encoded, name or main, privacy, needs), encoded)
 
     def submit_inference(
         self,
@@ -202,54 +200,13 @@ class Fleet:
         """
         data = models.read_model(model)
         wanted = models.signature(data)
-        given = tables.read_arrays(Path(inputs)) if isinstance(inputs, str | Path) else inputs
-        given = given if isinstance(given, Mapping) else _array(given)
-        bare = isinstance(given, tables.Table) or not isinstance(given, Mapping)
-        encoded = [
-            values.encode(task) for task in models.cut(models.prepare(wanted, given), rows_per_task, wanted.batch)
-        ]
+        encoded, bare = drafting.of_table(wanted, inputs, rows_per_task)
         title = name or (Path(model).stem if isinstance(model, str | Path) else "model")
         needs = Needs(memory_mb=memory_mb, task_seconds=task_seconds, packages=("onnxruntime",))
         program = Program(kind=Kind.INFERENCE, model=data)
-        return self._submit(program, encoded, title, privacy, needs, bare_array=bare)
+        return self._submit(drafting.draft(program, encoded, title, privacy, needs, bare_array=bare), encoded)
 
-    def _submit(
-        self,
-        program: Program,
-        inputs: list[bytes],
-        name: str,
-        wanted: str | Requirement,
-        needs: Needs,
-        *,
-        bare_array: bool,
-    ) -> Job:
-        if not 0 < len(inputs) <= MAX_TASKS:
-            raise DataError(
-                "there are no inputs: a job has at least one" if not inputs else f"over {MAX_TASKS} inputs in one job"
-            )
-        longest = max(map(len, inputs))
-        if longest > MAX_TASK_BYTES - 64:
-            raise DataError(
-                f"one input takes {longest / 1e6:.1f} MB; at most {MAX_TASK_BYTES >> 20} MB: make tasks smaller"
-            )
-        job = JobId(secrets.token_bytes(JOB_ID_BYTES))
-        spec = JobSpec(
-            job=job,
-            name=name[:100],
-            kind=program.kind,
-            tasks=len(inputs),
-            program=BlobRef(blob=bytes(32), size=0),
-            requirement=privacy.requirement_for(wanted),
-            needs=needs,
-        )
-        try:
-            codec.decode(codec.encode(spec), JobSpec)
-        except MalformedMessage as error:
-            raise DataError(f"what this job asks for is out of bounds: {error}") from error
-        reasons = admission.never(spec, known_today().table)
-        if reasons:
-            raise RequirementUnmet(f"this job can never run: {'; '.join(reasons)}")
-        draft = Draft(spec=spec, program=program, bare_array=bare_array)
+    def _submit(self, draft: Draft, inputs: list[bytes]) -> Job:
         return Job(self, self._call(self._session.submit(draft, inputs)))
 
     # -- looking
@@ -272,15 +229,23 @@ class Fleet:
         return list(self._call(self._session.ask("nodes")).nodes)
 
     def explain(self, job: str) -> Explanation:
-        """Return which nodes run or refuse a job, and why."""
+        """Return which nodes run or refuse a job, and why. Raises UnknownJob, PeerUnreachable."""
         full = self.job(job).id
         rows = self._call(self._session.ask("explain", bytes.fromhex(full)))
         if not rows.jobs:
             raise UnknownJob(f"the orchestrator does not know job {job}")
-        return Explanation(job=rows.jobs[0], verdicts=rows.verdicts, events=rows.events)
+        return Explanation(job=rows.jobs[0], verdicts=rows.verdicts, events=rows.events, granted=self.granted(full))
+
+    def granted(self, job: str) -> tuple[Grantee, ...]:
+        """Return every guest that got a job's key: where, by whose invitation, what it claimed. None of it is the fleet's word.
+
+        Raises UnknownJob.
+        """
+        kept = self._call(self._session.granted(JobId(bytes.fromhex(self.job(job).id))))
+        return grantees(kept, Client.operator_of(self._home / "owner"))
 
     def stop(self, job: str) -> None:
-        """End a job; finished results stay."""
+        """End a job; finished results stay. Raises UnknownJob."""
         full = self.job(job).id
         self._call(self._session.stop_job(JobId(bytes.fromhex(full))))
 
@@ -289,7 +254,9 @@ class Fleet:
         keeper.start(self._home / "owner")
 
     def invite(self, role: str = "node", expires: float = INVITED_SECONDS) -> str:
-        """Return a fresh single-use invitation, good for `expires` seconds. Raises InvitationRefused."""
+        """Return a fresh single-use invitation, good for `expires` seconds. Raises InvitationRefused, DataError."""
+        if role not in set(Role):
+            raise DataError(f"an invitation is for a {' or an '.join(Role)}, not {role!r}")
         if not SHORTEST_SECONDS <= expires <= LONGEST_SECONDS:
             raise DataError(f"an invitation is good for {SHORTEST_SECONDS} s to {LONGEST_SECONDS // 86400} days")
         return self._call(self._session.invite(Role(role), expires))
@@ -303,26 +270,3 @@ class Fleet:
         key, shown = members.named(member, self.nodes())
         self._call(self._session.remove(key, shown))
         return key.hex()
-
-
-def _array(given: npt.ArrayLike) -> Array:
-    try:
-        return np.asarray(given)
-    except ValueError as error:
-        raise DataError(f"the rows do not make one array: {error}") from error
-
-
-def _encoded(number: int, value: Any) -> bytes:
-    try:
-        return values.encode(value)
-    except DataError as error:
-        raise DataError(f"input {number}: {error}") from error
-
-
-def _listed(inputs: Iterable[Any]) -> list[Any]:
-    if isinstance(inputs, str | bytes | Mapping) or not isinstance(inputs, Iterable):
-        raise DataError(
-            f"inputs are a {type(inputs).__name__}; a list is wanted, one input per task",
-            hint="put a single input into a list",
-        )
-    return list(inputs)

@@ -6,6 +6,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,12 +19,14 @@ from typing import IO, Any
 import msgspec
 
 from propolis.node.system import supported
+from propolis.owner import keeper
 from propolis.runtime import config
 from propolis.sdk.fleet import Fleet
 from propolis.terms.errors import ConfigError
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
+PROBE_SECONDS = 1.0
 
 
 class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +74,12 @@ class LocalFleet:
         """Start, or start again with the same identities. Raises Unsupported, ConfigError with what a process said."""
         if self.limits:
             supported()
-        self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.home} cannot be made: {error.strerror}", hint="choose another one: --home"
+            ) from error
         joined = {limit.name: (self.home / limit.name / "fleet.json").exists() for limit in self.limits}
         owner = not (self.home / "owner" / "fleet.json").exists()
         missing = [name for name, known in joined.items() if not known]
@@ -178,7 +186,8 @@ class LocalFleet:
             process.wait()
 
     def stop(self) -> None:
-        """End every process, politely first."""
+        """End every process, politely first, and the keeper of our owner's jobs with them."""
+        keeper.end(self.home / "owner")
         processes = [*self.nodes.values(), *([self.orchestrator] if self.orchestrator else [])]
         for process in processes:
             process.terminate()
@@ -221,6 +230,23 @@ def running(home: Path) -> dict[str, int]:
     except (OSError, ValueError):
         return {}
     return {name: pid for name, pid in pids.items() if _is_ours(pid)}
+
+
+def nobody_listens(home: Path) -> bool:
+    """Return whether this machine refuses every TCP address at which the home's orchestrator was last; False if unsure."""
+    known = config.read(home / "owner" / "fleet.json", config.FleetFile)
+    doors = [
+        a.partition("://")[2].rpartition(":") for a in (known.addresses if known is not None else ()) if "://" in a
+    ]
+    refused = 0
+    for host, _, port in doors:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_SECONDS).close()
+        except ConnectionRefusedError:
+            refused += 1
+        except (OSError, ValueError):
+            return False
+    return bool(doors) and refused == len(doors)
 
 
 def _is_ours(pid: int) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from propolis.messages.jobs import NodeRow
+from propolis.messages.rows import NodeRow
 from propolis.terms.credential import Credential
 from propolis.terms.errors import DataError
 from propolis.terms.identity import NODE_ID_BYTES, NodeId
@@ -11,8 +11,14 @@ SHORTEST_PREFIX = 4
 
 
 def named(word: str, nodes: Sequence[NodeRow]) -> tuple[NodeId, Credential | None]:
-    """Return the key and the credential of the node of this name or key, or whoever has this whole key. Raises DataError."""
+    """Return the key and the credential of the node of this name or key. Raises DataError.
+
+    A whole key means whoever has it, listed or not: a name is a node's own word and the list its orchestrator's.
+    """
     key = word.lower()
+    whole = _whole(key)
+    if whole is not None:
+        return whole, next((row.credential for row in nodes if row.node == whole), None)
     found = [
         row
         for row in nodes
@@ -20,13 +26,15 @@ def named(word: str, nodes: Sequence[NodeRow]) -> tuple[NodeId, Credential | Non
     ]
     if len(found) == 1:
         return NodeId(found[0].node), found[0].credential
-    try:
-        whole = bytes.fromhex(word)
-    except ValueError:
-        whole = b""
-    if not found and len(whole) == NODE_ID_BYTES:
-        return NodeId(whole), None
     raise DataError(
         f"{len(found) or 'no'} nodes are called {word!r} or have a key that begins so",
         hint="propolis nodes lists them; four digits of a key are enough, a member that is not listed takes its whole key",
     )
+
+
+def _whole(word: str) -> NodeId | None:
+    try:
+        key = bytes.fromhex(word)
+    except ValueError:
+        return None
+    return NodeId(key) if len(key) == NODE_ID_BYTES else None

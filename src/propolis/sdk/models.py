@@ -142,8 +142,12 @@ def _side_by_side(port: Port, columns: dict[str, Array]) -> Array:
     """Cast each column, so that a bad value is named by its own, and put them side by side."""
     kind, width = _kind(port), port.shape[1]
     if isinstance(width, int) and width > 0 and width != len(columns):
-        shown = ", ".join(list(columns)[:8]) + (" ..." if len(columns) > 8 else "")
-        raise DataError(f"input {port.name} wants {width} columns, given are {len(columns)}: {shown}")
+        names = list(columns)
+        shown = ", ".join(names if len(names) <= 8 else [*names[:6], "...", names[-1]])
+        raise DataError(
+            f"input {port.name} wants {width} columns, given are {len(columns)}: {shown}",
+            hint="the table holds the model's columns in their order and nothing else, like no column of answers",
+        )
     if len({len(column) for column in columns.values()}) != 1:
         raise DataError("the columns have different lengths")
     return np.column_stack([casting.exact(f"column {name!r}", column, kind) for name, column in columns.items()])

@@ -40,6 +40,8 @@ def checked(source: str, entry: str, origin: str = "the source") -> None:
         raise DataError(f"{origin} does not parse: {error}") from error
     names = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     if entry not in names:
+        if any(isinstance(node, ast.AsyncFunctionDef) and node.name == entry for node in tree.body):
+            raise DataError(f"{entry} in {origin} is async: {ONLY_DEF}", hint="leave out async and await")
         if any(entry in _bound(node) for node in tree.body):
             raise DataError(f"{entry} in {origin} is no function made with def: {ONLY_DEF}")
         shown = ", ".join(sorted(names)[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")

@@ -20,6 +20,7 @@ from propolis.terms.errors import DataError
 Array = npt.NDArray[Any]
 MAX_FILE = 4 * 1024 * 1024 * 1024
 READ = "csv, npy, npz, safetensors, arrow"
+VALUES = f"{READ}, json or jsonl"  # what a function takes
 
 
 class Table(dict[str, Array]):
@@ -35,8 +36,8 @@ class Table(dict[str, Array]):
         return [dict(zip(self, row, strict=True)) for row in rows] if self.named else [list(row) for row in rows]
 
 
-def read_arrays(path: Path) -> Array | dict[str, Array]:
-    """Return the array, the named arrays or the Table in a file. Raises DataError naming what is wrong."""
+def read_arrays(path: Path, formats: str = READ) -> Array | dict[str, Array]:
+    """Return the array, the named arrays or the Table in a file. Raises DataError naming what is wrong, or `formats`."""
     _checked(path)
     try:
         match path.suffix.lower():
@@ -55,7 +56,7 @@ def read_arrays(path: Path) -> Array | dict[str, Array]:
             case ".arrow" | ".arrows" | ".feather":
                 return Table(arrow_tables.read(path))
             case other:
-                raise DataError(f"{path}: {other or 'a file without ending'} is not read; use {READ}")
+                raise DataError(f"{path}: {other or 'a file without ending'} is not read; use {formats}")
     except (ValueError, OSError, KeyError, EOFError, BadZipFile, zlib.error, SafetensorError) as error:
         if "allow_pickle" in str(error):
             raise DataError(f"{path} holds Python objects; only numbers, booleans and text are read") from error
@@ -63,7 +64,10 @@ def read_arrays(path: Path) -> Array | dict[str, Array]:
 
 
 def read_values(path: Path) -> list[Any]:
-    """Return the inputs in a file, one per task: a JSON list, JSON lines, the rows of a table as dicts, or of one array."""
+    """Return the inputs in a file, one per task: a JSON list, JSON lines, the rows of a table as dicts, or of one array.
+
+    Raises DataError.
+    """
     _checked(path)
     ending = path.suffix.lower()
     if ending == ".json":
@@ -74,7 +78,7 @@ def read_values(path: Path) -> list[Any]:
     if ending == ".jsonl":
         lines = enumerate(path.read_bytes().splitlines(), 1)
         return [_json(path, line, f", line {number}") for number, line in lines if line.strip()]
-    arrays = read_arrays(path)
+    arrays = read_arrays(path, VALUES)
     if isinstance(arrays, Table):
         return arrays.rows()
     if isinstance(arrays, dict):
@@ -94,7 +98,9 @@ def _json(path: Path, data: bytes, where: str = "") -> Any:
 
 
 def _checked(path: Path) -> None:
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file")
     if not path.is_file():
-        raise DataError(f"there is no file {path}")
+        raise DataError(f"{path} is no plain file" if path.exists() else f"there is no file {path}")
     if path.stat().st_size > MAX_FILE:
         raise DataError(f"{path} is over {MAX_FILE >> 30} GB; split it")

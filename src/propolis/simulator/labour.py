@@ -10,6 +10,7 @@ from propolis.adapters.solver.greedy import GreedySolver
 from propolis.crypto import identity
 from propolis.messages import codec
 from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
+from propolis.ports.solver import Solver
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import Action, WorkDone
 from propolis.simulator.kernel import Kernel
@@ -37,7 +38,7 @@ class Labour:
     def __init__(self, gflop: float) -> None:
         self._gflop = gflop
         self._busy: dict[bytes, float] = {}  # guest -> until when it computes
-        self._solver = GreedySolver()
+        self._solver: Solver = GreedySolver()
         self.machines: dict[NodeId, Simulated] = {}
         self.results: dict[int, int] = {}  # task -> how often its owner opened a result of it
         self.ran: set[bytes] = set()  # nodes whose results were opened

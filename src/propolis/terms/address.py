@@ -29,10 +29,11 @@ def parted(address: str) -> tuple[Address, int] | None:
 
 
 def source(address: str) -> str:
-    """Return what counts as one source: an IPv4 address, the /64 of an IPv6 one, or the text itself where it is neither."""
-    found = parted(address)
+    """Return what counts as one source: an IPv4 address, the /64 of an IPv6 one, or the text but its port where it is neither."""
+    host, percent, rest = address.partition("%")  # a zone says by which of our interfaces, not who
+    found = parted(f"{host}]{rest.partition(']')[2]}" if percent else address)
     if found is None:
-        return address
+        return address.rpartition(":")[0] or address
     ip, _ = found
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)

@@ -68,4 +68,5 @@ class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     kinds: Annotated[tuple[Short, ...], msgspec.Meta(max_length=8)] = ("inference", "function")
     functions_from: Rung = Rung.NAMESPACES  # the weakest rung under which its lender runs strangers' code
     offer: Offer = Offer()
+    shows: Annotated[tuple[Short, ...], msgspec.Meta(max_length=4)] = ()  # kinds of evidence it can show; its own word
     found: Annotated[tuple[Detected, ...], msgspec.Meta(max_length=32)] = ()  # for people to look at; decides nothing

@@ -74,6 +74,7 @@ class UnexpectedMessage(WireError):
     """A message that has no place in this state."""
 
     code = "wire.unexpected"
+    hint = "run the same release of propolis on both sides; if they do, the peer is broken or hostile"
 
 
 class VersionMismatch(WireError):
@@ -121,7 +122,7 @@ class MemberRemoved(AdmissionError):
     """A member that the fleet's operator removed."""
 
     code = "admission.removed"
-    hint = "the fleet's operator removed this member; to come back it needs a fresh invitation and a new home"
+    hint = "to come back it needs a fresh invitation and a new home: propolis --home FOLDER node join INVITATION"
 
 
 class RequirementUnmet(AdmissionError):
@@ -158,6 +159,7 @@ class ReleaseDenied(CustodyError):
     """A key that is not handed out; the text names the claim that was missing."""
 
     code = "custody.denied"
+    hint = "propolis explain JOB says what each node lacks"
 
 
 class TpmError(PropolisError):
@@ -208,12 +210,14 @@ class Crashed(ExecutorError):
     """The guest ended by itself."""
 
     code = "executor.crashed"
+    hint = "propolis explain JOB says where and when; --memory-mb gives a task more, where it ran out of it"
 
 
 class TaskRaised(ExecutorError):
     """The owner's own function raised; the text is the guest's traceback."""
 
     code = "executor.raised"
+    hint = "mend the function and run it again; propolis logs JOB shows what it printed before"
 
 
 class StoreError(PropolisError):
@@ -239,6 +243,7 @@ class SolutionRejected(PlacementError):
     """A solver's answer that breaks a constraint."""
 
     code = "placement.rejected"
+    hint = "nothing was placed by it and it is asked again; a solver that goes on like this has to be replaced"
 
 
 class DataError(PropolisError):

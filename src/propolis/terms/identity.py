@@ -3,7 +3,9 @@
 Ids are bytes on the wire and in memory; `short` makes them readable for people.
 """
 
-from typing import NewType
+from typing import Annotated, NewType
+
+import msgspec
 
 NodeId = NewType("NodeId", bytes)
 """32 bytes: the raw Ed25519 public key of a node, an owner or an orchestrator. Identity IS the key."""
@@ -19,6 +21,13 @@ BlobId = NewType("BlobId", bytes)
 
 AttemptId = NewType("AttemptId", int)
 """Unique within a job, across restarts of the orchestrator (its boot epoch is in the high bits)."""
+
+Id16 = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+Id32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+"""Ids as fields of a record: their length is checked where bytes become one."""
+
+Ticket = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""The asker's own number of a question; the answer bears it."""
 
 NODE_ID_BYTES = 32
 JOB_ID_BYTES = 16

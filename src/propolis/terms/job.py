@@ -6,12 +6,14 @@ from typing import Annotated
 import msgspec
 
 from propolis.terms.capability import Isolation, Offer
-from propolis.terms.credential import Credential
-from propolis.terms.identity import BlobId, GuestId, JobId, NodeId
+from propolis.terms.credential import Credential, Moment, Signature
+from propolis.terms.identity import BlobId, GuestId, Id16, Id32, JobId, NodeId
 from propolis.terms.requirement import Requirement
 
 MAX_TASKS = 1_000_000
 MAX_MEMORY_MB = 1_048_576
+MAX_GRANTED = 65_536  # guests that one job's keys go to
+MAX_GRANTED_EACH = MAX_GRANTED // 8  # and of these on one machine: none takes them all from the others
 MAX_TASK_BYTES = 8 * 1024 * 1024  # ciphertext of one task's input or result
 MAX_HELD_TASKS = 1024  # tasks one guest was given and did not end (docs/specs/job.md, step 7)
 MAX_HELD_BYTES = 64 * 1024 * 1024  # and their sealed inputs
@@ -28,7 +30,7 @@ class Kind(StrEnum):
 class BlobRef(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """A ciphertext blob by name. `size` in bytes."""
 
-    blob: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+    blob: Id32
     size: Annotated[int, msgspec.Meta(ge=0, le=MAX_PROGRAM_BYTES)]
 
     @property
@@ -53,7 +55,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_u
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """What the owner asks for, as the orchestrator and the nodes may know it."""
 
-    job: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+    job: Id16
     name: Annotated[str, msgspec.Meta(max_length=100)]
     kind: Kind
     tasks: Annotated[int, msgspec.Meta(ge=1, le=MAX_TASKS)]
@@ -84,10 +86,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid
     The signature binds node, job, guest and key; it proves who said it, not that it is true.
     """
 
-    node: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-    job: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-    guest: Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
-    guest_key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]  # X25519, made inside the guest
+    node: Id32
+    job: Id16
+    guest: Id16
+    guest_key: Id32  # X25519, made inside the guest
     isolation: Isolation
     offer: Offer = Offer()  # the lender's terms, signed
 
@@ -102,3 +104,11 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid
     def guest_id(self) -> GuestId:
         """The guest, typed."""
         return GuestId(self.guest)
+
+
+class Granted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """What an owner keeps of a guest it gave a job's key to: the node's exact words, its signature, and when, by our clock."""
+
+    receipt: Annotated[bytes, msgspec.Meta(max_length=4096)]  # a Receipt, as it was signed
+    signature: Signature
+    at: Moment

@@ -5,9 +5,6 @@ from typing import NewType
 Instant = NewType("Instant", float)
 """Seconds on the clock of one party (monotonic for a process, virtual in the simulator). Not comparable across parties."""
 
-Duration = NewType("Duration", float)
-"""Seconds."""
-
 NEVER = Instant(float("inf"))
 
 

@@ -86,6 +86,16 @@ async def computes_in_order(make: Make) -> None:
     await executor.close()
 
 
+async def large_inputs_pass_whole_and_in_order(make: Make) -> None:
+    """Inputs and results over what a pipe holds, mixed with small ones, come through unchanged."""
+    executor = await make()
+    sizes = [3_000_000, 1, 0, 600_000, 5, 1_500_000, 700_000, 2]
+    inputs = [bytes([number]) * size for number, size in enumerate(sizes)]
+    outcomes = await Owner("def main(x):\n    return x[::-1] + b'!'\n").run(executor, inputs)
+    assert [values.decode(outcome.value) for outcome in outcomes] == [data + b"!" for data in inputs]
+    await executor.close()
+
+
 async def every_guest_has_a_key_of_its_own(make: Make) -> None:
     """Two guests of one job do not share a key."""
     executor = await make()
@@ -183,6 +193,7 @@ async def _raises(kind: type[Exception], work: Awaitable[object]) -> None:
 
 SUITE = (
     computes_in_order,
+    large_inputs_pass_whole_and_in_order,
     every_guest_has_a_key_of_its_own,
     a_foreign_grant_opens_nothing,
     an_altered_program_is_not_run,

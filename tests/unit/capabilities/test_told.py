@@ -12,7 +12,7 @@ from propolis.decisions.capabilities.reading import read
 from propolis.decisions.capabilities.summary import TOLD, summary
 from propolis.decisions.verdicts import Verdicts
 from propolis.messages import codec
-from propolis.messages.jobs import NodeRow
+from propolis.messages.rows import NodeRow
 from propolis.runtime.known import known_today, known_weaknesses
 from propolis.terms.capability import CapabilityReport, Isolation, Rung
 from propolis.terms.errors import MalformedMessage

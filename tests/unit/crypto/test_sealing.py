@@ -83,7 +83,7 @@ def test_a_signature_serves_one_purpose():
     signature = identity.sign(SECRET, identity.RECEIPT, b"x")
     identity.verify(me, identity.RECEIPT, b"x", signature)
     for who, context, data in (
-        (me, identity.CONTACT, b"x"),
+        (me, identity.CHANNEL, b"x"),
         (me, identity.RECEIPT, b"y"),
         (bytes(32), identity.RECEIPT, b"x"),
     ):

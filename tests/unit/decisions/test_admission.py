@@ -116,14 +116,14 @@ def test_requirements_that_are_no_names_can_never_run(text):
     assert admission.never(spec(packages=(text,)), KNOWN.table)
 
 
-def problem(wanted, free, allowed=None, speed=None):
+def problem(wanted, free, allowed=None, speed=None, survival=None):
     wanted, free = np.array(wanted), np.array(free)
     shape = (len(wanted), len(free))
     return Problem(
         jobs=tuple(bytes([j]) * 16 for j in range(shape[0])),
         nodes=tuple(bytes([n]) * 32 for n in range(shape[1])),
         wanted=wanted, free=free,
-        speed=np.array(speed or [1.0] * shape[1]), survival=np.ones(shape[1]),
+        speed=np.array(speed or [1.0] * shape[1]), survival=np.array(survival or [1.0] * shape[1]),
         allowed=np.ones(shape, bool) if allowed is None else np.array(allowed, bool),
     )  # fmt: skip
 
@@ -131,6 +131,8 @@ def problem(wanted, free, allowed=None, speed=None):
 def test_greedy_prefers_fast_nodes_and_shares_between_jobs():
     one = GreedySolver().solve(problem([3], [2, 2], speed=[1.0, 5.0])).guests
     assert one.tolist() == [[1, 2]]
+    likely = GreedySolver().solve(problem([3], [2, 2], speed=[5.0, 4.0], survival=[0.5, 1.0])).guests
+    assert likely.tolist() == [[1, 2]], "who is likely to stay comes before who is fast and likely to go"
     two = GreedySolver().solve(problem([10, 10], [2, 2])).guests
     assert two.sum(axis=1).tolist() == [2, 2]
 
@@ -150,9 +152,15 @@ def test_greedy_never_leaves_the_allowed_pairs():
         ([[0, -1]], "negative"),
         ([[0, 2]], "can use"),
         ([[0]], "shape"),
+        ([[0.0, 0.5]], "whole numbers"),
     ],
 )
 def test_a_wrong_answer_is_refused(guests, why):
     p = problem([1], [2, 2], [[False, True]])
     with pytest.raises(SolutionRejected, match=why):
         placement.check(p, Placement(guests=np.array(guests)))
+
+
+def test_an_answer_that_is_no_array_is_refused():
+    with pytest.raises(SolutionRejected, match="whole numbers"):
+        placement.check(problem([1], [2, 2]), Placement(guests=[[0, 1]]))

@@ -10,7 +10,7 @@ import pytest
 from propolis.decisions import admission, placement
 from propolis.decisions.privacy import requirement_for
 from propolis.decisions.verdicts import Verdicts
-from propolis.messages import jobs as say
+from propolis.messages.rows import MAX_REASONS
 from propolis.protocols.jobs import answers
 from propolis.protocols.jobs.book import Job, Node
 from propolis.protocols.jobs.desk import Desk, DispatcherConfig
@@ -173,7 +173,7 @@ def test_why_a_job_waits_agrees_with_its_explanation():
     for job, text in zip(desk.jobs.values(), told(desk), strict=True):
         verdicts = [answers.verdict(desk, job, node) for node in desk.nodes.values()]
         assert text.startswith("none of 30") is not any(v.admitted for v in verdicts)
-        assert all(len(v.reasons) <= say.MAX_REASONS for v in verdicts)
+        assert all(len(v.reasons) <= MAX_REASONS for v in verdicts)
 
 
 def test_a_barred_node_is_among_the_reasons():

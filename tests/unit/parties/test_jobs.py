@@ -16,7 +16,7 @@ from propolis.protocols.jobs import events as ev
 from propolis.runtime.known import known_today
 from propolis.terms.capability import CapabilityReport, Isolation, Rung
 from propolis.terms.contact import Contact
-from propolis.terms.job import BlobRef, JobSpec, JobState, Kind, Receipt
+from propolis.terms.job import BlobRef, Granted, JobSpec, JobState, Kind, Receipt
 
 ORCH = identity.public_of(b"o" * 32)
 OWNER = identity.public_of(b"w" * 32)
@@ -131,6 +131,19 @@ def test_orchestrator_killed_and_restarted():
     exactly_once(pump, 400)
 
 
+def test_guests_outlive_the_orchestrator():
+    """docs/specs/job.md, step 9: a node announces its guests again, and no other is started in their place."""
+    pump, _ = fleet(tasks=400)
+    pump.run(30, lambda: len(pump.results) > 50)
+    before = {name: set(guests) for name, guests in pump.guests.items()}
+    pump.kill(ORCH)
+    pump.run(pump.now + 1.0)
+    boot(pump, 2)
+    pump.run(60, finished(pump, 400))
+    exactly_once(pump, 400)
+    assert pump.guests == before
+
+
 def test_owner_closed_and_reopened():
     pump, _ = fleet(tasks=400)
     pump.run(30, lambda: len(pump.results) > 50)
@@ -144,7 +157,9 @@ def test_owner_closed_and_reopened():
     known = Bits(400)
     for _, i in pump.results:
         known.add(i)
-    granted = tuple(codec.decode(value, Receipt) for _, value in pump.stores[OWNER].scan("granted"))
+    granted = tuple(
+        codec.decode(codec.decode(value, Granted).receipt, Receipt) for _, value in pump.stores[OWNER].scan("granted")
+    )
     pump.at(0.1, OWNER, ev.SubmitAsked(spec(400), [20] * 400, known.data(), granted))
     pump.run(60, finished(pump, 400))
     exactly_once(pump, 400)

@@ -8,6 +8,7 @@ import contextlib
 import subprocess
 import sys
 
+from propolis.adapters.executor.environment import THREADS
 from propolis.adapters.executor.pipes import GuestPipes
 from propolis.adapters.executor.process import ProcessGuest
 from propolis.ports.executor import GuestOrder
@@ -17,8 +18,7 @@ from propolis.terms.errors import Unsupported
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
     "ORT_DISABLE_TELEMETRY": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
+    **THREADS,
 }
 
 

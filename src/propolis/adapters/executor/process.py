@@ -143,7 +143,8 @@ class ProcessGuest:
                 tag, payload = await self._next()
                 if tag is frames.Tag.BROKEN:
                     broken: frames.Broken = codec.decode(payload, frames.Broken)
-                    raise SealBroken(f"task {broken.index}: {broken.reason}")
+                    where = f"task {broken.index}: " if (broken.index, broken.attempt) in self._owed else ""
+                    raise SealBroken(f"{where}{self._complaint(broken)}")
                 if tag is not frames.Tag.RESULTS:
                     raise Crashed(f"the guest sent {tag.name} out of turn")
                 found += self._opened(payload)
@@ -188,10 +189,16 @@ class ProcessGuest:
             raise Crashed(f"{error}{': ' + said[-1] if said else ''}"[:500]) from error
         if tag is frames.Tag.BROKEN:
             broken: frames.Broken = codec.decode(payload, frames.Broken)
-            raise SealBroken(broken.reason)
+            raise SealBroken(self._complaint(broken))
         if tag is not wanted:
             raise Crashed(f"the guest sent {tag.name}, wanted {wanted.name}")
         return payload
+
+    def _complaint(self, broken: frames.Broken) -> str:
+        """Return what is told of a guest's complaint: once it holds a key its own words stay on this machine."""
+        if not self._granted or broken.reason in frames.COMPLAINTS:
+            return broken.reason
+        return "the guest could not open what it was given"
 
     @contextlib.asynccontextmanager
     async def _alive_or_ended(self) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ import sys
 
 import msgspec
 
+from propolis.adapters.executor.environment import THREADS
 from propolis.adapters.executor.pipes import GuestPipes
 from propolis.adapters.executor.process import ProcessGuest
 from propolis.adapters.executor.slots import SLOTS, SlotRange
@@ -191,8 +192,7 @@ class SandboxExecutor:
         environment = {
             "PATH": "/usr/bin:/bin",
             "ORT_DISABLE_TELEMETRY": "1",
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
+            **THREADS,
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         code = f"import os; os.dup2({theirs.fileno()}, 3); {SERVER}"

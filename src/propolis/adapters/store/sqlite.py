@@ -14,7 +14,7 @@ from pathlib import Path
 from propolis.ports.store import Drop, DropPrefix, Put, Write
 from propolis.terms.errors import ConfigError, StoreError, StoreFull
 
-FORMAT = 1
+FORMAT = 2
 """Of the rows of every table: raised by whoever changes what a kept record looks like."""
 
 _SCHEMA = (

@@ -15,8 +15,8 @@ from propolis.crypto.tpm import outside, policy, public
 from propolis.crypto.tpm.ids import Alg, Command, Compare, Handle, SessionKind
 from propolis.crypto.tpm.marshal import Reader, sized, u8, u16, u32
 from propolis.crypto.tpm.public import Public
+from propolis.ports.entropy import Entropy
 from propolis.ports.tpm import TpmLine
-from propolis.ports.world import Entropy
 from propolis.terms.errors import TpmError
 
 OWNER, ENDORSEMENT, LOCKOUT = permanent(Handle.OWNER), permanent(Handle.ENDORSEMENT), permanent(Handle.LOCKOUT)

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from propolis.adapters.tpm.session import NONCE_BYTES, Authorisation, Session
 from propolis.crypto.tpm.ids import Command, SessionAttribute, Tag
 from propolis.crypto.tpm.marshal import Reader, u16, u32
+from propolis.ports.entropy import Entropy
 from propolis.ports.tpm import TpmLine
-from propolis.ports.world import Entropy
 from propolis.terms.errors import Rejected, TpmError, TpmLocked
 
 MAX_RESPONSE = 4096

@@ -3,7 +3,6 @@
 The device counts as one writer per open file; a lock file keeps two agents of one machine from interleaving anyway.
 """
 
-import contextlib
 import fcntl
 import os
 import select
@@ -51,8 +50,9 @@ class DeviceLine:
 
     def close(self) -> None:
         """Close it; the kernel flushes what was ours."""
-        with contextlib.suppress(OSError):
+        if self._file >= 0:
             os.close(self._file)
+            self._file = -1  # a number that was given back may be somebody else's by now
 
 
 class SocketLine:

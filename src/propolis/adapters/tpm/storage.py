@@ -1,4 +1,4 @@
-"""What a TPM keeps: NV counters and certificates, keys at fixed places, its clock; and the commands that empty it (Part 3, 29 to 31)."""
+"""What a TPM keeps: NV counters and certificates, keys at fixed places, its clock; and what empties it (Part 3, 29 to 31)."""
 
 from propolis.adapters.tpm.client import OWNER, Key, Tpm
 from propolis.adapters.tpm.engine import Entity, permanent

@@ -267,6 +267,11 @@ class IrohWire:
         if self._incoming.full() or (self._admit is not None and not await self._admit(channel.peer)):
             await channel.close()
             return
-        if self._member(channel.peer):
-            self._gate.remember(channel.peer, channel.observed)
+        self._remember(channel.peer, address)
         await self._incoming.put(channel)
+        await channel.closed()
+        self._remember(channel.peer, address)  # it may have joined meanwhile
+
+    def _remember(self, peer: NodeId, address: str) -> None:
+        if address and self._member(peer):
+            self._gate.remember(peer, address)

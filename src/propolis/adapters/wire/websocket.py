@@ -107,7 +107,8 @@ class WebSocketWire:
                     wire._serve, host, int(port), subprotocols=[SUBPROTOCOL], create_connection=newcomer, **_OPTIONS
                 )
             except (OSError, ValueError) as error:
-                raise ConfigError(f"cannot listen on {listen}: {error}") from error
+                hint = "name another address of this machine, or another port: 0 is any that is free"
+                raise ConfigError(f"cannot listen on {listen}: {error}", hint=hint) from error
             wire._addresses = (f"ws://{_shown(next(iter(wire._server.sockets)).getsockname())}",)
         return wire
 

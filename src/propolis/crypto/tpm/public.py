@@ -39,6 +39,32 @@ class Public(msgspec.Struct, frozen=True, kw_only=True):
         return u16(self.name_alg) + _hash(self.name_alg, self.raw)
 
 
+def stem(area: bytes) -> bytes:
+    """Return a key's public area, or a template of one, up to the key itself: what two keys of one template share.
+
+    Raises Rejected(truncated, key_type, sig_alg).
+    """
+    reader = Reader(area)
+    kind = reader.u16()
+    reader.take(6)
+    reader.sized(64)
+    _symmetric(reader)
+    _scheme(reader)
+    if kind not in (Alg.RSA, Alg.ECC):
+        raise Rejected("key_type", f"key type {kind:#06x}")
+    reader.take(6 if kind == Alg.RSA else 4)
+    return area[: len(area) - reader.left]
+
+
+def qualified(key: Public, *parents: bytes, hierarchy: int) -> bytes:
+    """Return the Qualified Name of a key under parents of these Names, nearest the hierarchy first (Part 1, 16.2)."""
+    above = u32(hierarchy)
+    for name in (*parents, key.name):
+        alg = int.from_bytes(name[:2], "big")
+        above = u16(alg) + _hash(alg, above + name)
+    return above
+
+
 def _hash(alg: int, data: bytes) -> bytes:
     digest = Hash(hash_of(alg))
     digest.update(data)

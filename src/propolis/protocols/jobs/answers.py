@@ -3,6 +3,7 @@
 from propolis.decisions import admission
 from propolis.messages import codec
 from propolis.messages import jobs as say
+from propolis.messages.rows import MAX_REASONS, MAX_ROWS, JobRow, NodeRow, Rows, Verdict
 from propolis.protocols.jobs.book import Job, Node, Phase
 from propolis.protocols.jobs.desk import Desk
 from propolis.terms.identity import NodeId
@@ -16,7 +17,7 @@ def answer(desk: Desk, peer: NodeId, ask: say.Ask, job: Job | None, now: Instant
     said, rows = _answer(desk, peer, ask, job, now)
     data = codec.encode(rows)
     while len(data) > MAX_ANSWER:
-        rows = say.Rows(
+        rows = Rows(
             jobs=rows.jobs[-(len(rows.jobs) // 2) :] if len(rows.jobs) > 1 else rows.jobs,
             nodes=rows.nodes[: len(rows.nodes) // 2],
             verdicts=rows.verdicts[: len(rows.verdicts) // 2],
@@ -26,33 +27,33 @@ def answer(desk: Desk, peer: NodeId, ask: say.Ask, job: Job | None, now: Instant
     return said, data
 
 
-def _answer(desk: Desk, peer: NodeId, ask: say.Ask, job: Job | None, now: Instant) -> tuple[say.Answer, say.Rows]:
+def _answer(desk: Desk, peer: NodeId, ask: say.Ask, job: Job | None, now: Instant) -> tuple[say.Answer, Rows]:
     """Return the answer and its rows; owners see their own jobs only."""
     match ask.what:
         case "jobs":
             jobs = [j for j in desk.jobs.values() if j.owner == peer]
-            return _cut(ask, len(jobs)), say.Rows(jobs=tuple(job_row(j, now) for j in jobs[-say.MAX_ROWS :]))
+            return _cut(ask, len(jobs)), Rows(jobs=tuple(job_row(j, now) for j in jobs[-MAX_ROWS:]))
         case "nodes":
             nodes = list(desk.nodes.values())
-            return _cut(ask, len(nodes)), say.Rows(nodes=tuple(node_row(n) for n in nodes[: say.MAX_ROWS]))
+            return _cut(ask, len(nodes)), Rows(nodes=tuple(node_row(n) for n in nodes[:MAX_ROWS]))
         case "explain" if job is not None:
-            rows = say.Rows(
+            rows = Rows(
                 jobs=(job_row(job, now),),
-                verdicts=tuple(verdict(desk, job, node) for node in list(desk.nodes.values())[: say.MAX_ROWS]),
+                verdicts=tuple(verdict(desk, job, node) for node in list(desk.nodes.values())[:MAX_ROWS]),
                 events=tuple(job.events),
             )
             return _cut(ask, len(desk.nodes)), rows
         case _:
-            return say.Answer(request=ask.request, reason="no such job of yours, or no such question"), say.Rows()
+            return say.Answer(request=ask.request, reason="no such job of yours, or no such question"), Rows()
 
 
 def _cut(ask: say.Ask, total: int) -> say.Answer:
     return say.Answer(request=ask.request, total=total)
 
 
-def job_row(job: Job, now: Instant) -> say.JobRow:
+def job_row(job: Job, now: Instant) -> JobRow:
     """Return the job's line."""
-    return say.JobRow(
+    return JobRow(
         job=job.id,
         name=job.spec.name,
         kind=job.spec.kind,
@@ -66,11 +67,11 @@ def job_row(job: Job, now: Instant) -> say.JobRow:
     )
 
 
-def node_row(node: Node) -> say.NodeRow:
+def node_row(node: Node) -> NodeRow:
     """Return the node's line."""
     state = "suspect" if node.suspect else "up" if node.up else "down"
     address = node.addresses[0] if node.addresses else ""
-    return say.NodeRow(
+    return NodeRow(
         node=node.id,
         report=node.report,
         state=state,
@@ -80,14 +81,14 @@ def node_row(node: Node) -> say.NodeRow:
     )
 
 
-def verdict(desk: Desk, job: Job, node: Node) -> say.Verdict:
+def verdict(desk: Desk, job: Job, node: Node) -> Verdict:
     """Return why the node does or does not run the job."""
     reasons = admission.refusals(job.spec, node.report, node.proven, desk.known)
     reasons += _now(desk, job, node)
     if not node.up:
         reasons.append("it is not connected")
-    shown = tuple(r[:900] for r in reasons[: say.MAX_REASONS])
-    return say.Verdict(node=node.id, name=node.report.name, admitted=not reasons, reasons=shown)
+    shown = tuple(r[:900] for r in reasons[:MAX_REASONS])
+    return Verdict(node=node.id, name=node.report.name, admitted=not reasons, reasons=shown)
 
 
 def resting(job: Job, now: Instant) -> list[NodeId]:

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
-from propolis.messages.jobs import MAX_EVENTS, TaskResult
+from propolis.messages.jobs import TaskResult
+from propolis.messages.rows import MAX_EVENTS
 from propolis.protocols.jobs.bits import Bits
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.credential import Credential
@@ -18,7 +19,7 @@ from propolis.terms.time import Instant
 JOBS = "jobs"  # job -> JobRow
 INPUTS = "inputs"  # job + index -> sealed input
 RESULTS = "results"  # job + index -> KeptResult
-GRANTED = "granted"  # job + guest -> Receipt; the owner's: who holds a key, and which
+GRANTED = "granted"  # job + guest -> Granted; the owner's: who holds a key, and which
 OUTPUTS = "outputs"  # job + index -> sealed result, until the owner has it
 
 
@@ -133,6 +134,8 @@ class Job:
         self.born = now
         self.has_program = False
         self.fetching = False
+        self.unfetched = 0  # how often its program did not arrive
+        self.fetch_at = Instant(float("-inf"))  # not asked for before
         self.stored = Bits(spec.tasks)
         self.finished = Bits(spec.tasks)
         self.sizes = array("I", bytes(4 * spec.tasks))  # sealed input sizes

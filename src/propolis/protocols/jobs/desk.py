@@ -14,8 +14,8 @@ import msgspec
 from propolis.decisions.guarantees import Known
 from propolis.decisions.verdicts import Verdicts
 from propolis.messages.envelope import Message
+from propolis.ports.entropy import Entropy
 from propolis.ports.store import Write
-from propolis.ports.world import Entropy
 from propolis.protocols.jobs.book import Guest, Job, Node, Phase
 from propolis.protocols.machine import Action, BodyPart, Mail, Persist
 from propolis.terms.identity import AttemptId, GuestId, JobId, NodeId
@@ -33,6 +33,7 @@ class Alarm(IntEnum):
     PROGRESS = 2
     TAIL = 3
     FEED = 4
+    RETIRED = 5
 
 
 class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,6 +64,9 @@ class DispatcherConfig(msgspec.Struct, frozen=True, kw_only=True):
     tail_factor: float = 4.0
     max_planned_jobs: int = 256  # in one round
     max_unserved: int = 64  # guests of one job on one node before it accepted a result of it
+    resume_limit: float = (
+        180.0  # what a node had when it was lost, it may still have: its guests live 60 s without a session
+    )
     result_batch: int = 256
 
 
@@ -77,7 +81,7 @@ class Desk:
         self.guests: dict[GuestId, Guest] = {}
         self.nodes: dict[NodeId, Node] = {}
         self.owners: set[NodeId] = set()
-        self.work: dict[int, JobId | Problem] = {}
+        self.work: dict[int, Job | Problem] = {}
         self.hungry: dict[JobId, dict[GuestId, None] | None] = {}  # None = all its guests; ordered, so traces repeat
         self.leaving: dict[GuestId, None] = {}
         self.dirty = False  # placement may have changed
@@ -91,7 +95,11 @@ class Desk:
         self.opened: dict[NodeId, Instant] = {}  # owner -> when it last got a guest
         self.planned = 0  # jobs considered by rounds that could not consider all
         self.out: list[Output] = []
-        self._last_attempt = boot << 40  # attempts never repeat across restarts
+        self._last_attempt = self._first_attempt = boot << 40  # attempts never repeat across restarts
+        self.reborn = Instant(float("-inf"))  # when this boot took up what an earlier one left
+        self.parted: dict[
+            NodeId, tuple[Instant, dict[AttemptId, int]]
+        ] = {}  # node -> when it was lost, and its tasks then
         self._last_ticket = 0
         self._last_alarm = 0
 
@@ -110,7 +118,7 @@ class Desk:
         """Ask for an action."""
         self.out.append(action)
 
-    def ticket(self, subject: JobId | Problem) -> int:
+    def ticket(self, subject: Job | Problem) -> int:
         """Return a fresh ticket; its answer is about `subject`."""
         self._last_ticket += 1
         self.work[self._last_ticket] = subject
@@ -121,9 +129,17 @@ class Desk:
         self._last_attempt += 1
         return AttemptId(self._last_attempt)
 
-    def issued(self, attempt: AttemptId) -> bool:
-        """Return whether the attempt may have been given out, by this boot or an earlier one."""
-        return 0 < attempt <= self._last_attempt
+    @property
+    def resuming(self) -> bool:
+        """Whether nodes may still come back with what an earlier boot gave them."""
+        return self.now < self.reborn + self.config.resume_limit
+
+    def given(self, node: NodeId, attempt: AttemptId, index: int) -> bool:
+        """Return whether the node may still have this attempt of the task: it had it when it was lost, or of an earlier boot."""
+        if 0 < attempt <= self._first_attempt:
+            return self.resuming
+        lost, had = self.parted.get(node, (self.now, {}))
+        return self.now < lost + self.config.resume_limit and had.get(attempt) == index
 
     def retry(self, at: Instant) -> None:
         """Plan again at `at` or earlier."""

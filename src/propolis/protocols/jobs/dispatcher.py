@@ -10,15 +10,15 @@ from propolis.decisions.guarantees import Known
 from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
+from propolis.ports.entropy import Entropy
 from propolis.ports.store import Rows
-from propolis.ports.world import Entropy
 from propolis.protocols import session
 from propolis.protocols.jobs import answers, feeding, hosting, intake, ledger, overdue, planning
 from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS, Job, KeptJob, KeptResult, Node, Phase
 from propolis.protocols.jobs.desk import Desk, DispatcherConfig, Output
 from propolis.protocols.machine import Event, TimePassed, WorkDone, WorkFailed
 from propolis.terms.errors import PropolisError, StoreFull
-from propolis.terms.identity import JobId, NodeId
+from propolis.terms.identity import BlobId, JobId, NodeId
 from propolis.terms.job import JobState
 from propolis.terms.placement import Placement, Problem
 from propolis.terms.time import Instant, earliest
@@ -26,6 +26,7 @@ from propolis.terms.time import Instant, earliest
 OF_OWNERS = (say.Submit, say.PutInputs, say.Grant, say.Denied, say.Taken, say.Rejected, say.Stop, say.Ask)
 OF_NODES = (say.Resume, say.GuestReady, say.GuestServing, say.GuestGone, say.TasksEnded, say.HasProgram)
 SOLVE_AGAIN = 1.0
+MOST_FETCH_PAUSE = 60.0  # of a program that its owner does not hand over
 PLAN_EVERY = 0.02
 
 
@@ -54,6 +55,7 @@ class Dispatcher:
         for job in self.desk.jobs.values():
             if job.live:
                 job.pending.extend(i for i in range(job.spec.tasks) if i in job.stored and i not in job.finished)
+        self.desk.reborn = now
         if self.desk.jobs:
             self._ready_at = Instant(now + self.desk.config.boot_grace)
 
@@ -82,6 +84,10 @@ class Dispatcher:
         if not kept.taken:
             job.untaken[index] = kept
             self.desk.outputs[job.owner] += kept.size
+
+    def programs(self) -> set[BlobId]:
+        """Return the sealed programs that are still needed, or may be."""
+        return {job.spec.program.id for job in self.desk.jobs.values() if job.live or job.untaken}
 
     # -- the machine
 
@@ -242,10 +248,9 @@ class Dispatcher:
                 )
             except PropolisError as error:  # a wrong solver costs a round, never a rule
                 self._solve_again(str(error), now)
-        elif subject is not None and subject in self.desk.jobs:
-            job = self.desk.jobs[subject]
-            job.has_program, job.fetching = job.live, False
-            ledger.release(self.desk, job)  # it may have ended while its program was on the way
+        elif subject is not None:
+            subject.has_program, subject.fetching = subject.live, False
+            ledger.release(self.desk, subject)  # it may have ended, and be forgotten, while its program was on the way
             self.desk.dirty = True
 
     def _work_failed(self, ticket: int, why: str, disk_full: bool, now: Instant) -> None:
@@ -253,15 +258,23 @@ class Dispatcher:
         if isinstance(subject, Problem):
             self._solving = False
             self._solve_again(why, now)
-        elif subject is not None and subject in self.desk.jobs:
-            job = self.desk.jobs[subject]
-            job.fetching = False
-            job.reason = f"its program did not arrive: {why}"[:500]
-            self.desk.note(job, now, job.reason)
-            if disk_full:
-                ledger.end(self.desk, job, JobState.FAILED, job.reason, now)
-            else:
-                self.desk.retry(Instant(now + SOLVE_AGAIN))
+        elif subject is not None:
+            self._not_fetched(subject, why, disk_full, now)
+
+    def _not_fetched(self, job: Job, why: str, disk_full: bool, now: Instant) -> None:
+        job.fetching = False
+        if not job.live:
+            ledger.release(self.desk, job)  # the chunks that did come after its end
+            return
+        job.reason = f"its program did not arrive: {why}"[:500]
+        self.desk.note(job, now, job.reason)
+        if disk_full:
+            ledger.end(self.desk, job, JobState.FAILED, job.reason, now)
+        else:
+            job.unfetched += 1
+            pause = min(SOLVE_AGAIN * 2.0 ** min(job.unfetched - 1, 10), MOST_FETCH_PAUSE)
+            job.fetch_at = Instant(now + pause)
+            self.desk.retry(job.fetch_at)
 
     def _solve_again(self, why: str, now: Instant) -> None:
         self.desk.retry(Instant(now + SOLVE_AGAIN))

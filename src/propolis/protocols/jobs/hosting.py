@@ -40,6 +40,7 @@ def lost(desk: Desk, node_id: NodeId, now: Instant) -> None:
     node = desk.nodes.get(node_id)
     if node is None or not node.up:
         return
+    _part(desk, node, now)
     for guest_id in sorted(node.guests):
         guest = desk.guests[guest_id]
         job = desk.jobs[guest.job]
@@ -49,6 +50,16 @@ def lost(desk: Desk, node_id: NodeId, now: Instant) -> None:
     node.up, node.suspect = False, False
     node.holds.clear()
     desk.dirty = True
+
+
+def _part(desk: Desk, node: Node, now: Instant) -> None:
+    """Keep what a lost node had: when it comes back in time, it may go on with that and with nothing else."""
+    desk.parted = {k: kept for k, kept in desk.parted.items() if now < kept[0] + desk.config.resume_limit}
+    had = dict(desk.parted.get(node.id, (now, {}))[1])
+    for guest in node.guests:
+        had.update(desk.guests[guest].outstanding)
+    if had:
+        desk.parted[node.id] = (now, had)
 
 
 def removed(desk: Desk, node_id: NodeId, now: Instant) -> None:
@@ -80,17 +91,19 @@ def _wanted(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> bool:
         return False
     if len(node.guests) >= 2 * node.report.slots or admission.refusals(job.spec, node.report, node.proven, desk.known):
         return False
-    return _sound(desk, job, held) and (not held.receipt or len(held.signature) == SIGNATURE_BYTES)
+    if not desk.resuming and node.id not in job.served and job.holds[node.id] >= desk.config.max_unserved:
+        return False
+    return _sound(desk, node, job, held) and (not held.receipt or len(held.signature) == SIGNATURE_BYTES)
 
 
-def _sound(desk: Desk, job: Job, held: say.HeldGuest) -> bool:
-    """Return whether what a guest says it works at can be so: each task and attempt once, and of those ever given out."""
+def _sound(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> bool:
+    """Return whether what a guest says it works at can be so: each task and attempt once, and of those its node was given."""
     if not len(held.indices) == len(held.attempts) == len(set(held.attempts)) == len(set(held.indices)):
         return False
     return all(
         index < job.spec.tasks
         and index in job.stored
-        and desk.issued(AttemptId(attempt))
+        and (index in job.finished or desk.given(node.id, AttemptId(attempt), index))
         and job.running.get(index) != attempt  # another guest has it
         for index, attempt in zip(held.indices, held.attempts, strict=True)
     )
@@ -148,12 +161,13 @@ def _gone(desk: Desk, job: Job, guest: Guest, message: say.GuestGone, now: Insta
     name = desk.nodes[guest.node].report.name
     went = f"; {len(guest.outstanding)} tasks go elsewhere" if guest.outstanding else ""
     desk.note(job, now, f"guest {guest.id[:4].hex()} on {name} ended: {message.code} {message.reason[:500]}{went}")
-    if guest.phase is not Phase.SERVING:
+    culprit = AttemptId(message.culprit) if message.culprit is not None else None
+    if guest.phase is Phase.SERVING and message.code in TASK_FAULTS and culprit in guest.outstanding:
+        faults.blame(desk, job, guest, culprit, message, now)
+    elif guest.phase is not Phase.SERVING or not guest.ended:  # it took a key and gave nothing for it
         faults.strike(desk, job, guest, f"{message.code}: {message.reason}"[:300], now)
         if guest.phase is Phase.GRANTED and message.code in TASK_FAULTS:
             faults.unloaded(desk, job, guest, message, now)
-    elif message.code in TASK_FAULTS and message.culprit is not None:
-        faults.blame(desk, job, guest, AttemptId(message.culprit), message, now)
     desk.drop(guest)
 
 

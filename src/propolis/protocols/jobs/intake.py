@@ -59,7 +59,9 @@ def _over_quota(desk: Desk, owner: NodeId, spec: JobSpec) -> list[str]:
         if not job.live and not job.untaken:
             forget(desk, job)
             count, held = count - 1, held - job.spec.tasks
-    programs = {job.spec.program.id: job.spec.program.size for job in mine if job.live or job.untaken}
+    coming = [subject for subject in desk.work.values() if isinstance(subject, Job) and subject.owner == owner]
+    kept = [job for job in mine if job.live or job.untaken]
+    programs = {job.spec.program.id: job.spec.program.size for job in (*kept, *coming)}
     programs[spec.program.id] = spec.program.size
     if sum(programs.values()) > desk.config.max_program_bytes_per_owner:
         return [_quota("programs", desk.config.max_program_bytes_per_owner)]
@@ -95,10 +97,10 @@ def resync(desk: Desk, job: Job, now: Instant) -> None:
 
 def fetch_program(desk: Desk, job: Job) -> None:
     """Ask the owner for the sealed program, once at a time."""
-    if job.live and not job.has_program and not job.fetching:
+    if job.live and not job.has_program and not job.fetching and desk.now >= job.fetch_at:
         job.fetching = True
         holder = Contact(peer=job.owner, addresses=())
-        desk.do(ev.FetchProgram(desk.ticket(job.id), job.spec.program, (holder,)))
+        desk.do(ev.FetchProgram(desk.ticket(job), job.spec.program, (holder,)))
 
 
 def want_grant(desk: Desk, job: Job, guest: Guest) -> None:

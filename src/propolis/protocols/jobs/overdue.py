@@ -5,7 +5,7 @@ A node that only stays silent about its guests would otherwise hold their tasks 
 
 import heapq
 
-from propolis.protocols.jobs import faults, feeding, ledger
+from propolis.protocols.jobs import faults, feeding, ledger, shares
 from propolis.protocols.jobs.book import Guest, Job, Phase
 from propolis.protocols.jobs.desk import Alarm, Desk
 from propolis.terms.identity import GuestId, JobId
@@ -27,6 +27,8 @@ def ring(desk: Desk, now: Instant) -> bool:
                 again = True
             case Alarm.GUEST:
                 _guest_due(desk, GuestId(subject), at, now)
+            case Alarm.RETIRED:
+                _retired_due(desk, GuestId(subject), now)
             case Alarm.PROGRESS if job is not None and job.progress_due is not None and now >= job.progress_due:
                 ledger.progress(desk, job, now, at_once=True)
             case Alarm.TAIL if job is not None:
@@ -48,6 +50,20 @@ def _guest_due(desk: Desk, guest_id: GuestId, at: Instant, now: Instant) -> None
         desk.arm(guest)
     elif guest.due is not None:
         _expire(desk, desk.jobs[guest.job], guest, now)
+
+
+def _retired_due(desk: Desk, guest_id: GuestId, now: Instant) -> None:
+    """A guest above its owner's share had time to finish what it holds; it goes if somebody else still waits for slots."""
+    guest = desk.guests.get(guest_id)
+    if guest is None:
+        return
+    job = desk.jobs[guest.job]
+    if any(desk.wanted(other) > 0 for other in desk.jobs.values() if other.live and other.owner != job.owner):
+        why = "is closed: others wait for their share of slots; what it ran runs again"
+        desk.note(job, now, f"guest {guest.id[:4].hex()} on {desk.nodes[guest.node].report.name} {why}")
+        desk.leaving[guest.id] = None
+    else:
+        desk.alarm(Instant(now + shares.RETIRE_SECONDS), Alarm.RETIRED, guest.id)
 
 
 def _expire(desk: Desk, job: Job, guest: Guest, now: Instant) -> None:

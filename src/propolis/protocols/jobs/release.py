@@ -17,12 +17,10 @@ from propolis.terms.credential import Removals, SignedRemovals
 from propolis.terms.errors import MalformedMessage, SealBroken
 from propolis.terms.evidence import NOTHING
 from propolis.terms.identity import GuestId, NodeId
-from propolis.terms.job import JobSpec, Receipt
-
-MAX_GRANTED = 65_536
+from propolis.terms.job import MAX_GRANTED, MAX_GRANTED_EACH, JobSpec, Receipt
 
 
-class Gate:
+class Release:
     """What one owner checks of a guest before it seals a key to it."""
 
     def __init__(self, fleet: NodeId, operator: NodeId, known: Known, kept: SignedRemovals | None) -> None:
@@ -55,8 +53,11 @@ class Gate:
             return None
         return receipt
 
-    def lacking(self, spec: JobSpec, receipt: Receipt, granted: Mapping[GuestId, Receipt]) -> list[str]:
-        """Return why no key of the job leaves for this guest; empty when one may. `granted`: the guests that hold one."""
+    def lacking(self, spec: JobSpec, receipt: Receipt, granted: Mapping[GuestId, Receipt], its: int) -> list[str]:
+        """Return why no key of the job leaves for this guest; empty when one may.
+
+        `granted`: the guests that hold one; `its`: how many of them are this machine's.
+        """
         proven = NOTHING  # what evidence beside the receipt proves; none is verified in this release
         reasons = admission.lacking(spec.requirement, receipt.isolation, receipt.offer, proven, self._known)
         reasons += credential.missing(
@@ -69,8 +70,11 @@ class Gate:
         known = granted.get(receipt.guest_id, receipt)
         if (known.node, known.guest_key) != (receipt.node, receipt.guest_key):
             reasons.append("another guest has this id")  # two guests under one id would seal under one root
-        if len(granted) >= MAX_GRANTED:
+        fresh = receipt.guest_id not in granted
+        if fresh and len(granted) >= MAX_GRANTED:
             reasons.append("this job's keys went to too many guests already")
+        if fresh and its >= MAX_GRANTED_EACH:
+            reasons.append("too many guests of this machine got the job's key and ended")
         return reasons
 
     def removed(self, receipt: Receipt) -> bool:

@@ -13,11 +13,15 @@ import msgspec
 from propolis.decisions import placement
 from propolis.protocols.jobs.answers import resting
 from propolis.protocols.jobs.book import Guest, Job, Node, Phase
-from propolis.protocols.jobs.desk import Desk
+from propolis.protocols.jobs.desk import Alarm, Desk
 from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant
 
 SPEED_TRUSTED = 4.0  # a node that serves is at most this much faster than the middle one, whatever it says
+RETIRE_SECONDS = (
+    300.0  # a guest above its owner's share that others wait for may still run; then its task runs again later
+)
+TURN_SECONDS = 3600.0  # and one within its share, where slots are fewer than owners
 TURN = 60.0  # seconds an owner keeps its only slot while another has none
 LOOKED_AT = 8  # owners below their share whose first job is looked at in one round
 
@@ -58,7 +62,7 @@ def room(job: Job, node: Node, cap: int) -> int:
 def allowances(desk: Desk, jobs: Sequence[Job]) -> dict[NodeId, int]:
     """Return how many guests more each owner may get; what owners below their share can use is kept for them.
 
-    Guests of owners above it retire for them: those finish what they hold, get nothing new, and leave.
+    Guests of owners above it retire for them: those finish what they hold, for RETIRE_SECONDS, get nothing new, and leave.
     """
     up = [node for node in desk.nodes.values() if node.up and not node.suspect]
     held = Counter(desk.jobs[guest.job].owner for guest in desk.guests.values() if not guest.retiring)
@@ -116,6 +120,8 @@ def _retire(desk: Desk, guest: Guest, held: Counter[NodeId], share: int, turn_ov
     if guest.retiring or (held[owner] <= share and guest.born > turn_over):
         return False
     guest.retiring = True
+    patience = RETIRE_SECONDS if held[owner] > share else TURN_SECONDS
+    desk.alarm(Instant(desk.now + patience), Alarm.RETIRED, guest.id)
     held[owner] -= 1
     if guest.phase is not Phase.SERVING or not guest.outstanding:
         desk.leaving[guest.id] = None

@@ -6,60 +6,28 @@ after the client was closed is in the owner's store and in the orchestrator's Ac
 
 from typing import ClassVar
 
-import msgspec
-
 from propolis.decisions.guarantees import Known
 from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
 from propolis.messages.membership import ShowRemovals
+from propolis.messages.rows import Rows
 from propolis.ports.store import Put
-from propolis.protocols import session
+from propolis.protocols import removals, session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.bits import Bits
-from propolis.protocols.jobs.book import GRANTED, INPUTS, RESULTS, KeptResult, task_key
-from propolis.protocols.jobs.release import Gate
+from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
+from propolis.protocols.jobs.release import Release
+from propolis.protocols.jobs.sending import Opening, Sealing, Sending
 from propolis.protocols.machine import Action, BodyPart, Event, FromStore, Mail, Persist, Tell, WorkDone, WorkFailed
 from propolis.terms.contact import Contact
 from propolis.terms.credential import MAX_LIST_BYTES, SignedRemovals
 from propolis.terms.errors import MalformedMessage, ReleaseDenied
 from propolis.terms.identity import GuestId, JobId, NodeId
-from propolis.terms.job import JobSpec, Receipt
+from propolis.terms.job import Granted, JobSpec, Receipt
 from propolis.terms.time import Instant
 
-OUTPUTS = "outputs"
-REMOVALS = "removals"  # one row: the newest list of removals we saw
-LIST = b"list"
-UPLOAD_BYTES = 8 * 1024 * 1024
-BATCH_BYTES = 4 * 1024 * 1024
-BATCH_TASKS = 512
 Output = Action | Mail
-
-
-class _Job:
-    """One job of ours."""
-
-    def __init__(self, spec: JobSpec, sizes: list[int], finished: Bits) -> None:
-        self.spec = spec
-        self.sizes = sizes
-        self.finished = finished  # results safe in our store
-        self.stored: Bits | None = None  # inputs safe with the orchestrator; None = it has not answered yet
-        self.flying: dict[int, int] = {}  # index -> bytes sent and not yet stored
-        self.cursor = 0
-        self.opening: set[int] = set()
-        self.ended = False
-        self.granted: dict[GuestId, Receipt] = {}  # guests that hold a key; an id names one guest for ever
-
-
-class _Sealing(msgspec.Struct, frozen=True):
-    job: JobId
-    receipt: Receipt
-
-
-class _Opening(msgspec.Struct, frozen=True):
-    job: JobId
-    items: tuple[say.TaskResult, ...]
-    sealed: tuple[Segment, ...]
 
 
 class Submitter:
@@ -71,13 +39,22 @@ class Submitter:
     takes: ClassVar[session.Takes] = (ev.SubmitAsked, ev.StopAsked, ev.QuestionAsked, ev.RemovalsMade)
 
     def __init__(
-        self, orchestrator: Contact, known: Known, operator: NodeId, removals: SignedRemovals | None = None
+        self,
+        orchestrator: Contact,
+        known: Known,
+        operator: NodeId,
+        kept: SignedRemovals | None = None,
+        epoch: float = 0.0,
     ) -> None:
-        """`operator`: whose word on a node counts; `removals`: its newest list that is kept (docs/specs/identity.md, 5, 6)."""
+        """`operator`: whose word on a node counts; `kept`: its newest list of removals.
+
+        docs/specs/identity.md, steps 5 and 6. `epoch`: seconds since 1970 at instant 0, as it is kept when a key was given.
+        """
         self._orchestrator = orchestrator
-        self._gate = Gate(orchestrator.id, operator, known, removals)
-        self._jobs: dict[JobId, _Job] = {}
-        self._work: dict[int, _Sealing | _Opening] = {}
+        self._epoch = epoch
+        self._release = Release(orchestrator.id, operator, known, kept)
+        self._jobs: dict[JobId, Sending] = {}
+        self._work: dict[int, Sealing | Opening] = {}
         self._next_ticket = 1
         self._inside = False
         self._questions: dict[int, ev.QuestionAsked] = {}
@@ -91,11 +68,10 @@ class Submitter:
             case session.Disconnected():
                 self._inside = False
             case session.Said(message=message, body=body):
-                self._said(message, body)
+                self._said(message, body, now)
             case ev.SubmitAsked(spec=spec, sizes=sizes, finished=finished, granted=granted):
                 known = Bits(spec.tasks, finished) if finished else Bits(spec.tasks)
-                job_of_ours = self._jobs[spec.id] = _Job(spec, list(sizes), known)
-                job_of_ours.granted.update((receipt.guest_id, receipt) for receipt in granted)
+                self._jobs[spec.id] = Sending(spec, list(sizes), known, granted)
                 self._submit(spec)
             case ev.RemovalsMade(signed=signed):
                 self._shown(signed)
@@ -120,16 +96,14 @@ class Submitter:
     def check(self) -> None:
         """Assert the invariants."""
         for job in self._jobs.values():
-            assert not any(index in job.finished for index in job.opening)
-            assert sum(job.flying.values()) <= UPLOAD_BYTES + BATCH_BYTES + max(job.sizes, default=0)
+            job.check()
 
     # -- session
 
     def _connected(self) -> None:
         self._inside = True
         for job in self._jobs.values():
-            job.stored, job.cursor = None, 0
-            job.flying.clear()
+            job.begin()
             if not job.ended:
                 self._submit(job.spec)
         for question in self._questions.values():
@@ -145,7 +119,7 @@ class Submitter:
 
     # -- messages
 
-    def _said(self, message: Message, body: tuple[Segment, ...]) -> None:
+    def _said(self, message: Message, body: tuple[Segment, ...], now: Instant) -> None:
         match message:
             case say.Accepted(job=job):
                 self._accepted(JobId(job), body)
@@ -156,7 +130,7 @@ class Submitter:
             case say.Stored():
                 self._stored(message)
             case say.GrantWanted():
-                self._grant_wanted(message)
+                self._grant_wanted(message, now)
             case say.Results():
                 self._results(message, body)
             case say.Progress(job=job):
@@ -180,52 +154,42 @@ class Submitter:
         self._tell(job_id, say.Accepted(job=job_id))
         self._upload(job)
 
-    def _upload(self, job: _Job) -> None:
+    def _upload(self, job: Sending) -> None:
         """Keep a window of sealed inputs on the way."""
-        while job.stored is not None and job.cursor < job.spec.tasks and sum(job.flying.values()) < UPLOAD_BYTES:
-            batch: list[int] = []
-            size = 0
-            while job.cursor < job.spec.tasks and len(batch) < BATCH_TASKS and size < BATCH_BYTES:
-                index = job.cursor
-                job.cursor += 1
-                if index not in job.stored and index not in job.finished:
-                    batch.append(index)
-                    size += job.sizes[index]
-            if batch:
-                job.flying.update((index, job.sizes[index]) for index in batch)
-                parts = tuple(FromStore(INPUTS, task_key(job.spec.id, index), job.sizes[index]) for index in batch)
-                self._say(say.PutInputs(job=job.spec.id, indices=tuple(batch)), parts)
+        for batch in job.batches():
+            parts = tuple(FromStore(INPUTS, task_key(job.spec.id, index), job.sizes[index]) for index in batch)
+            self._say(say.PutInputs(job=job.spec.id, indices=tuple(batch)), parts)
 
     def _stored(self, message: say.Stored) -> None:
         job = self._jobs.get(JobId(message.job))
         if job is None or job.stored is None:
             return
-        for index in message.indices:
-            if job.flying.pop(index, None) is not None:
-                job.stored.add(index)
+        job.keep(message.indices)
         self._upload(job)
 
     # -- keys (docs/specs/job.md, step 6): the last gate before a key leaves, and it is ours
 
-    def _grant_wanted(self, message: say.GrantWanted) -> None:
+    def _grant_wanted(self, message: say.GrantWanted, now: Instant) -> None:
         job = self._jobs.get(JobId(message.job))
         if job is None:
             return
-        receipt = self._gate.receipt(message)
+        receipt = self._release.receipt(message)
         if receipt is None:
             return
-        reasons = self._gate.lacking(job.spec, receipt, job.granted)
+        reasons = self._release.lacking(job.spec, receipt, job.granted, job.keys_of(receipt.node_id))
         if reasons:
             self._deny(receipt, message.job, "; ".join(reasons))
             return
-        job.granted[receipt.guest_id] = receipt
-        ticket = self._ticket(_Sealing(job.spec.id, receipt))
+        job.give(receipt)
+        at = max(0, int(self._epoch + now))
+        kept = Granted(receipt=message.receipt, signature=message.signature, at=at)
+        ticket = self._ticket(Sealing(job.spec.id, receipt.guest_id, kept))
         self._out.append(ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key))
 
     def _shown(self, signed: SignedRemovals) -> None:
         """Keep a newer list of removals; an older one, or another's, says nothing."""
-        if self._gate.newer(signed):
-            self._out.append(Persist((Put(REMOVALS, LIST, codec.encode(signed)),)))
+        if self._release.newer(signed):
+            self._out.append(Persist((Put(removals.TABLE, removals.ROW, codec.encode(signed)),)))
 
     def _deny(self, receipt: Receipt, job: bytes, reason: str) -> None:
         self._say(say.Denied(job=job, guest=receipt.guest, reason=f"{ReleaseDenied.code}: {reason}"[:900]))
@@ -253,14 +217,14 @@ class Submitter:
             job.opening.update(item.index for item, _ in fresh)
             items, sealed = tuple(item for item, _ in fresh), tuple(part for _, part in fresh)
             self._out.append(
-                ev.OpenResults(self._ticket(_Opening(job.spec.id, items, sealed)), job.spec.id, items, sealed)
+                ev.OpenResults(self._ticket(Opening(job.spec.id, items, sealed)), job.spec.id, items, sealed)
             )
 
-    def _ran(self, job: _Job, item: say.TaskResult) -> bool:
+    def _ran(self, job: Sending, item: say.TaskResult) -> bool:
         receipt = job.granted.get(GuestId(item.guest))
-        return receipt is not None and receipt.node == item.node and not self._gate.removed(receipt)
+        return receipt is not None and receipt.node == item.node and not self._release.removed(receipt)
 
-    def _opened(self, opening: _Opening, verdicts: list[bool]) -> None:
+    def _opened(self, opening: Opening, verdicts: list[bool]) -> None:
         job = self._jobs.get(opening.job)
         if job is None:
             return
@@ -285,9 +249,9 @@ class Submitter:
         if question is None:
             return
         try:
-            rows: say.Rows = codec.decode(body[0], say.Rows) if body else say.Rows()
+            rows: Rows = codec.decode(body[0], Rows) if body else Rows()
         except MalformedMessage as error:
-            self._out.append(Tell(ev.Answered(question.ticket, say.Rows(), 0, str(error))))
+            self._out.append(Tell(ev.Answered(question.ticket, Rows(), 0, str(error))))
             return
         self._out.append(Tell(ev.Answered(question.ticket, rows, message.total, message.reason)))
 
@@ -295,18 +259,18 @@ class Submitter:
 
     def _work_done(self, ticket: int, result: object) -> None:
         work = self._work.pop(ticket, None)
-        if isinstance(work, _Sealing) and isinstance(result, bytes):
-            row = Put(GRANTED, work.job + work.receipt.guest, codec.encode(work.receipt))
+        if isinstance(work, Sealing) and isinstance(result, bytes):
+            row = Put(GRANTED, work.job + work.guest, codec.encode(work.granted))
             self._out.append(Persist((row,)))  # who holds a key is known before the key leaves
-            self._say(say.Grant(job=work.job, guest=work.receipt.guest, sealed=result))
-        elif isinstance(work, _Opening) and isinstance(result, list):
+            self._say(say.Grant(job=work.job, guest=work.guest, sealed=result))
+        elif isinstance(work, Opening) and isinstance(result, list):
             self._opened(work, result)
 
     def _work_failed(self, ticket: int, code: str, reason: str) -> None:
         work = self._work.pop(ticket, None)
-        if isinstance(work, _Sealing):
-            self._say(say.Denied(job=work.job, guest=work.receipt.guest, reason=f"{code}: {reason}"[:900]))
-        elif isinstance(work, _Opening):
+        if isinstance(work, Sealing):
+            self._say(say.Denied(job=work.job, guest=work.guest, reason=f"{code}: {reason}"[:900]))
+        elif isinstance(work, Opening):
             self._opened(work, [False] * len(work.items))
 
     # -- small
@@ -315,7 +279,7 @@ class Submitter:
     def _peer(self) -> NodeId:
         return self._orchestrator.id
 
-    def _ticket(self, work: _Sealing | _Opening) -> int:
+    def _ticket(self, work: Sealing | Opening) -> int:
         self._next_ticket += 1
         self._work[self._next_ticket] = work
         return self._next_ticket

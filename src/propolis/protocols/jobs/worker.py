@@ -7,6 +7,8 @@ orchestrator asks. It outlives sessions: guests go on while the orchestrator is 
 from collections import deque
 from typing import ClassVar
 
+import msgspec
+
 from propolis.decisions import admission
 from propolis.decisions.guarantees import Known
 from propolis.messages import jobs as say
@@ -29,7 +31,17 @@ ORPHAN_SECONDS = 60.0
 MAX_UNSENT_BYTES = 128 * 1024 * 1024
 """Results kept for all guests while there is no session; a session takes 256 MiB at once (link.md, rule 8)."""
 
+MAX_PROGRAMS_BYTES = 16 << 30
+"""Of the lender's disk, for programs that are here or on the way."""
+
 Output = Action | Mail
+
+
+class _Program(msgspec.Struct):
+    """A program that is here, or still on the way; `size` in bytes."""
+
+    size: int
+    here: bool = False
 
 
 class Worker:
@@ -46,7 +58,7 @@ class Worker:
         self._guests: dict[GuestId, Hosted] = {}
         self._waiting: deque[GuestId] = deque()  # guests without a slot yet
         self._slots: list[GuestId | None] = [None] * report.slots
-        self._programs: dict[BlobId, bool] = {}  # fetched or still on the way
+        self._programs: dict[BlobId, _Program] = {}
         self._work: dict[int, tuple[str, bytes]] = {}
         self._next_ticket = 1
         self._inside = False
@@ -153,13 +165,17 @@ class Worker:
         """Return why no further guest of this program is taken; "" = it is."""
         if len(self._guests) >= 2 * self.report.slots:
             return "all slots are taken"
-        if program.id not in self._programs and len(self._programs) >= 4 * self.report.slots:
+        if program.id in self._programs:
+            return ""
+        if len(self._programs) >= 4 * self.report.slots:
             return "programs of guests that are gone are still on their way"
+        if sum(kept.size for kept in self._programs.values()) + program.size > MAX_PROGRAMS_BYTES:
+            return f"programs of up to {MAX_PROGRAMS_BYTES >> 30} GiB are kept here at a time"
         return ""
 
     def _fetch(self, program: BlobRef, holders: tuple[Contact, ...]) -> None:
         if program.id not in self._programs:
-            self._programs[program.id] = False
+            self._programs[program.id] = _Program(program.size)
             ticket = self._ticket("program", program.id)
             ways = ((holder, dialable(holder.addresses, self._orchestrator.addresses)) for holder in holders)
             told = tuple(Contact(peer=holder.peer, addresses=way) for holder, way in ways if way)
@@ -188,7 +204,7 @@ class Worker:
 
     def _enter(self, guest: Hosted) -> None:
         """Hand over grant and program once both are here."""
-        if guest.grant and not guest.granted and self._programs.get(guest.spec.program.id):
+        if guest.grant and not guest.granted and self._is_here(guest.spec.program.id):
             guest.granted = True
             ticket = self._ticket("grant", guest.id)
             self._out.append(ev.GrantGuest(ticket, guest.id, guest.grant, guest.spec.program))
@@ -268,7 +284,7 @@ class Worker:
 
     def _release_program(self, program: BlobRef) -> None:
         used = any(guest.spec.program.id == program.id for guest in self._guests.values())
-        if not used and self._programs.get(program.id):  # one still on the way is dropped when it arrives
+        if not used and self._is_here(program.id):  # one still on the way is dropped when it arrives
             del self._programs[program.id]
             self._out.append(ev.DropProgram(program))
 
@@ -301,7 +317,7 @@ class Worker:
             self._programs.pop(program, None)
             self._out.append(ev.DropProgram(BlobRef(blob=program, size=0)))
             return
-        self._programs[program] = True
+        self._programs[program].here = True
         self._say(say.HasProgram(program=mine[0].spec.program))
         for guest in mine:
             self._enter(guest)
@@ -309,7 +325,7 @@ class Worker:
     def _work_failed(self, ticket: int, code: str, reason: str) -> None:
         what, subject = self._work.pop(ticket, ("", b""))
         if what == "program":
-            self._programs.pop(BlobId(subject), False)
+            self._programs.pop(BlobId(subject), None)
             self._out.append(ev.DropProgram(BlobRef(blob=subject, size=0)))  # the chunks that did come
             for guest in [g for g in self._guests.values() if g.spec.program.blob == subject]:
                 self._kill(guest.id)
@@ -322,6 +338,10 @@ class Worker:
             self._gone(guest.spec, guest.id, code, reason)
 
     # -- small
+
+    def _is_here(self, program: BlobId) -> bool:
+        kept = self._programs.get(program)
+        return kept is not None and kept.here
 
     @property
     def _peer(self) -> NodeId:

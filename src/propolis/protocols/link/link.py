@@ -13,7 +13,7 @@ import msgspec
 
 from propolis.messages.envelope import VERSION, Envelope, Message, Packet, Segment
 from propolis.protocols.link.early import Early
-from propolis.protocols.link.terms import LinkConfig, Verdict
+from propolis.protocols.link.terms import LinkConfig, Standing
 from propolis.protocols.machine import BodyPart, FromStore, Transmit
 from propolis.terms.identity import NodeId
 from propolis.terms.time import NEVER, Instant
@@ -244,22 +244,22 @@ class Link:
             due = min(due, Instant(self.heard + limit))
         return due
 
-    def tick(self, now: Instant) -> tuple[Verdict, list[Transmit]]:
+    def tick(self, now: Instant) -> tuple[Standing, list[Transmit]]:
         """Do what is due. Returns what was concluded, and packets to send."""
         if self.overfull or ((self.mutual or self.attached) and now >= self.heard + self._config.dead):
-            return Verdict.DEAD, []
-        verdict = Verdict.NOTHING
+            return Standing.DEAD, []
+        standing = Standing.NOTHING
         if self.mutual and not self.suspected and now >= self.heard + self._config.suspect:
-            self.suspected, verdict = True, Verdict.SUSPECT
+            self.suspected, standing = True, Standing.SUSPECT
         if not self.attached:
             self._ack_due = NEVER
-            return verdict, []
+            return standing, []
         if self._cursor and now >= self._progress + self._config.resend:
             self._rewind(now)
         packets = self.flush(now)
         if now >= self._next_beat or now >= self._ack_due:
             packets.append(self._beat(now, small=True))
-        return verdict, packets
+        return standing, packets
 
     # -- packets
 

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from propolis.messages.envelope import MAX_BODY, Message, Segment
-from propolis.ports.world import Entropy
+from propolis.ports.entropy import Entropy
 from propolis.protocols.link.link import Accepted, Link, Unsent
-from propolis.protocols.link.terms import LinkConfig, Verdict
+from propolis.protocols.link.terms import LinkConfig, Standing
 from propolis.protocols.machine import (
     Action,
     ChannelClosed,
@@ -219,11 +219,11 @@ class Office:
                 del self._armed[peer]
                 due.append(self._links[peer])
         for link in due:
-            verdict, packets = link.tick(now) if link.deadline() <= now else (Verdict.NOTHING, [])
+            standing, packets = link.tick(now) if link.deadline() <= now else (Standing.NOTHING, [])
             actions += packets
-            if verdict is Verdict.SUSPECT:
+            if standing is Standing.SUSPECT:
                 notices.append(Suspected(link.peer))
-            if verdict is Verdict.DEAD:
+            if standing is Standing.DEAD:
                 actions += self._bury(link, notices)
             else:
                 self._arm(link)

@@ -1,4 +1,4 @@
-"""What a link is told and what it says: its bounds and times, and its verdicts."""
+"""What a link is told and what it says: its bounds and times, and how a peer stands."""
 
 from enum import Enum
 
@@ -24,8 +24,8 @@ class LinkConfig(msgspec.Struct, frozen=True, kw_only=True):
     outbox_bytes: int = 256 * 1024 * 1024  # in memory: what a driver reads from its store when it writes counts nothing
 
 
-class Verdict(Enum):
-    """What time, or a bound, says of a peer."""
+class Standing(Enum):
+    """How a peer stands, by the time since it was heard or by a bound."""
 
     NOTHING = "nothing"
     SUSPECT = "suspect"

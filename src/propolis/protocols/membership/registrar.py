@@ -10,8 +10,8 @@ import msgspec
 
 from propolis.messages import codec
 from propolis.messages.membership import Join, Rejoin, Role, TurnedAway, Welcome
+from propolis.ports.entropy import Entropy
 from propolis.ports.store import Drop, Put, Rows, Write
-from propolis.ports.world import Entropy
 from propolis.protocols import removals
 from propolis.terms.address import dialable
 from propolis.terms.capability import CapabilityReport
@@ -22,8 +22,6 @@ from propolis.terms.time import NEVER, Instant
 
 MEMBERS = "members"
 INVITES = "invites"
-REMOVALS = "removals"  # one row: the operator's newest list of who is removed
-LIST = b"list"
 TOKEN_BYTES = 16
 MAX_OPEN_INVITES = 10_000
 STRANGER_SECONDS = 3.0
@@ -97,7 +95,7 @@ class Registrar:
             self._members[NodeId(key)] = codec.decode(value, Membership)
         for key, value in rows.scan(INVITES):
             self._invites[key] = codec.decode(value, Invite)
-        for _, value in rows.scan(REMOVALS):
+        for _, value in rows.scan(removals.TABLE):
             self.removals = codec.decode(value, SignedRemovals)
             self._removals = codec.decode(self.removals.data, Removals)
 
@@ -150,7 +148,7 @@ class Registrar:
             del self._members[member]
         self._removals, self.removals = found, signed
         drops = tuple(Drop(MEMBERS, member) for member in gone)
-        return Expulsion("", (*drops, Put(REMOVALS, LIST, codec.encode(signed))), gone)
+        return Expulsion("", (*drops, Put(removals.TABLE, removals.ROW, codec.encode(signed))), gone)
 
     def _turned_away(self, peer: NodeId, words: Join | Rejoin) -> Greeting | None:
         if not removals.removed(self._removals, peer, words.credential):

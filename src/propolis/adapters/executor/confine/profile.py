@@ -21,6 +21,30 @@ FLAT_ABI = 3
 
 _MB = 1024 * 1024
 
+_CPU = "/sys/devices/system/cpu"
+_READ = (
+    "/proc/cpuinfo", "/proc/meminfo", "/dev/urandom", "/dev/null", "/etc/ld.so.cache", f"{_CPU}/online", f"{_CPU}/possible",
+    f"{_CPU}/present",
+)  # fmt: skip
+"""Not /proc/stat: its counts of interrupts tell when the lender presses a key; nor what counts each core's idle time."""
+
+_OWN = (
+    "auxv",
+    "cmdline",
+    "comm",
+    "fd",
+    "fdinfo",
+    "io",
+    "limits",
+    "maps",
+    "oom_score",
+    "smaps",
+    "stat",
+    "statm",
+    "status",
+)
+"""Of its own /proc/self, by name: net has the lender's connections and neighbours, mountinfo and cgroup its paths."""
+
 
 def confine(profile: Profile) -> Isolation:
     """Confine this process or end it. Returns what was reached; with namespaces only process 1 returns."""
@@ -219,16 +243,8 @@ def lock() -> None:
 def _rules(profile: Profile) -> list[tuple[str, int]]:
     rules = [(folder, landlock.RUN) for folder in room.runtime_folders()]
     rules += [(folder, landlock.RUN) for folder in ("/lib", "/lib64")]
-    names = (
-        "/proc/self",
-        "/proc/cpuinfo",
-        "/proc/meminfo",
-        "/proc/stat",
-        "/dev/urandom",
-        "/dev/null",
-        "/etc/ld.so.cache",
-    )
-    rules += [(name, landlock.READ) for name in (*names, "/sys/devices/system/cpu")]
+    rules += [(name, landlock.READ) for name in (*_READ, *(f"/proc/self/{name}" for name in _OWN))]
+    rules.append(("/proc/self/task", landlock.LIST))  # what lies below has the host's network, mounts and groups again
     if profile.rung is Rung.NAMESPACES:
         rules += [("/job", landlock.WORK), ("/tmp", landlock.WORK)]  # noqa: S108
     return rules

@@ -70,7 +70,7 @@ _ANSWERED: dict[str, tuple[int | None, int | None]] = {
 """Only with namespaces, and never made: who copies a file asks for its attributes, and goes on where there can be none."""
 
 _NUMBERS = {**_TABLE, **_SCRATCH, **_ANSWERED}
-_CHECKED = ("clone", "clone3", "ioctl", "fcntl", "prctl", "prlimit64", "seccomp", "tgkill")
+_CHECKED = ("clone", "clone3", "ioctl", "fcntl", "prctl", "prlimit64", "seccomp", "tgkill", "mmap", "madvise")
 _LOCK = (
     "read", "write", "readv", "writev", "close", "fstat", "lseek", "mmap", "mprotect", "munmap", "brk", "mremap", "madvise",
     "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "futex", "clone", "clone3", "sched_yield",
@@ -85,6 +85,8 @@ _ASK_LOCKS, _TAKE_LOCKS = (5, 36), (6, 7, 37, 38)  # F_GETLK, F_SETLK, F_SETLKW,
 _F_SETFL, _O_ASYNC = 4, 0x2000
 _NEW_NAMESPACES = 0x7E020080
 _CLONE_THREAD = 0x10000
+_MERGEABLE = 12  # pages shared with whoever has the same ones: a guest could guess at those of virtual machines by time
+_HUGETLB = 0x40000  # huge pages are a pool that the lender set aside for something else
 
 Instruction = tuple[int, int, int, int]
 
@@ -95,10 +97,6 @@ def _number(name: str) -> int | None:
 
 def _low(argument: int) -> Instruction:
     return (_LD_W_ABS, 0, 0, 16 + 8 * argument)
-
-
-def _high(argument: int) -> Instruction:
-    return (_LD_W_ABS, 0, 0, 20 + 8 * argument)
 
 
 def _ret(value: int) -> Instruction:
@@ -130,7 +128,12 @@ def _block(name: str, *, executable: bool, scratch: bool) -> list[Instruction]:
             return [_low(0), (_JEQ, 0, 3, 1), _low(1), (_JGE, 1, 0, 2), _ret(_ALLOW), _ret(_EPERM)]
         case "tgkill":
             return _one_of(0, (os.getpid(),))
-        case "mmap" | "mprotect" if not executable:
+        case "madvise":
+            return [_low(2), (_JEQ, 0, 1, _MERGEABLE), _ret(_EPERM), _ret(_ALLOW)]
+        case "mmap":
+            plain = [] if executable else [_low(2), (_JSET, 0, 1, 4), _ret(_EPERM)]
+            return [*plain, _low(3), (_JSET, 0, 1, _HUGETLB), _ret(_EPERM), _ret(_ALLOW)]
+        case "mprotect" if not executable:
             return [_low(2), (_JSET, 1, 0, 4), _ret(_ALLOW), _ret(_EPERM)]
         case _:
             return [_ret(_ALLOW)]

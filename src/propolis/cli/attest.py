@@ -1,0 +1,85 @@
+"""`propolis attest`: let this machine's TPM quote its registers into a file that anybody can hold against `propolis verify`."""
+
+import asyncio
+import binascii
+from pathlib import Path
+from typing import Any
+
+import click
+
+from propolis.cli.fleet import JSON
+from propolis.cli.show import emit, errors, table
+from propolis.decisions.appraisal import tpm2, tpm2_bundle
+from propolis.node import attesting
+from propolis.runtime.ending import Exit
+from propolis.terms.errors import DataError
+
+PCRS = "0-7"
+
+
+def _registers(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+    found: set[int] = set()
+    try:
+        for part in value.split(","):
+            first, _, last = part.partition("-")
+            found.update(range(int(first), int(last or first) + 1))
+    except ValueError as error:
+        raise click.BadParameter("registers are written as 0-7 or 0,4,7") from error
+    if not found or min(found) < 0 or max(found) > 23:
+        raise click.BadParameter("a TPM has the registers 0 to 23")
+    return tuple(sorted(found))
+
+
+def _nonce(context: click.Context, option: click.Parameter, value: str | None) -> bytes:
+    try:
+        nonce = b"" if value is None else binascii.unhexlify(value)
+    except (binascii.Error, ValueError) as error:
+        raise click.BadParameter("not hexadecimal") from error
+    if len(nonce) > 64:
+        raise click.BadParameter("a TPM takes at most 64 bytes")
+    return nonce
+
+
+@click.command()
+@click.option(
+    "--nonce", callback=_nonce, metavar="HEX", help="What the verifier asked with; without it the quote has no day."
+)
+@click.option("--pcrs", callback=_registers, default=PCRS, show_default=True, help="Registers to quote.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the evidence here, not to the terminal."
+)
+@click.option(
+    "--i-rehearse-with-an-emulated-tpm",
+    "emulator",
+    type=click.Path(path_type=Path),
+    metavar="SOCKET",
+    help="Ask swtpm at this socket instead of this machine's TPM. It proves nothing.",
+)
+@JSON
+def attest(nonce: bytes, pcrs: tuple[int, ...], out: Path | None, emulator: Path | None, as_json: bool) -> int:
+    """Let this machine's TPM show what it booted. Whoever checks it: propolis verify FILE --type tpm2-quote --nonce HEX."""
+    with errors.status("asking the TPM"):
+        found = asyncio.run(attesting.evidence(emulator, nonce, pcrs))
+    text = tpm2_bundle.written(found)
+    if out is None:
+        click.echo(text, nl=False)
+        return Exit.OK
+    try:
+        out.write_text(text)
+    except OSError as error:
+        raise DataError(f"{out} cannot be written: {error.strerror}") from error
+    emit(as_json, _record(found, out), table("", ("", ""), [(k, str(v)) for k, v in _record(found, out).items()]))
+    return Exit.OK
+
+
+def _record(found: tpm2.Evidence, out: Path) -> dict[str, Any]:
+    return {
+        "evidence": str(out),
+        "bytes": out.stat().st_size,
+        "registers": ",".join(map(str, sorted(found.values))),
+        "endorsement": "a certificate of its maker"
+        if found.certificate
+        else "no certificate: its key stands for itself",
+        "firmware_log": len(found.event_log),
+        "measurements": len(found.ima_list),
+    }

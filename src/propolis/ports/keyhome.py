@@ -1,0 +1,22 @@
+"""The key home: a private identity key as an address. It signs, it never leaves."""
+
+from typing import Protocol
+
+from propolis.terms.identity import NodeId
+
+
+class KeyHome(Protocol):
+    """A private identity key, as an address: it signs, it never leaves its home."""
+
+    @property
+    def identity(self) -> NodeId:
+        """The public half."""
+        ...
+
+    def sign(self, context: bytes, data: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature over `data` for the purpose `context`."""
+        ...
+
+    def seed_for_wire(self) -> bytes:
+        """Return the 32-byte seed for the carrier's endpoint, which must prove the same identity itself."""
+        ...

@@ -1,0 +1,303 @@
+"""The verifier: challenges nodes that have something to show, activates their keys once, and renews what it concluded.
+
+docs/specs/attestation.md, steps 14 to 18. Pure: appraisal and signing are asked of the world, chance is handed in. A node
+is in at most one round at a time; a round that takes too long is over. What is concluded ends by itself at its lease.
+"""
+
+import hmac
+from enum import StrEnum
+from typing import ClassVar
+
+import msgspec
+
+from propolis.crypto import ear
+from propolis.crypto.tpm import outside, public
+from propolis.messages import attestation as say
+from propolis.messages import codec
+from propolis.messages.envelope import Message, Segment
+from propolis.ports.entropy import Entropy
+from propolis.ports.store import Put, Rows
+from propolis.protocols import session
+from propolis.protocols.attestation import events as ev
+from propolis.protocols.machine import Action, Event, Mail, Persist, TimePassed, WorkDone, WorkFailed
+from propolis.terms.calendar import day
+from propolis.terms.errors import Rejected
+from propolis.terms.evidence import NOTHING, Attested, Proven
+from propolis.terms.identity import NodeId
+from propolis.terms.time import NEVER, Instant
+from propolis.terms.trust import Tier
+
+ATTESTED = "attested"
+ROUND_SECONDS = 120.0  # a slow chip makes a key and two signatures in it
+LEASE_SECONDS = 600.0
+AGAIN_SECONDS = 60.0  # after a round that came to nothing
+TECHNOLOGIES = {"tpm2-quote/1": ("tpm", "measured-boot")}
+Output = Action | Mail
+
+
+class Stage(StrEnum):
+    """Where a round stands."""
+
+    ASKED = "asked"
+    JUDGED = "judged"
+    ACTIVATING = "activating"
+    SIGNING = "signing"
+
+
+class Asking(msgspec.Struct, frozen=True, kw_only=True):
+    """What the policy wants to see: registers of one bank; the name under which results say so."""
+
+    policy: str = "default"
+    pcrs: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7)
+    bank: int = 0x000B
+
+
+class _Round:
+    """One conversation with one node."""
+
+    def __init__(self, nonce: bytes, due: Instant) -> None:
+        self.nonce = nonce
+        self.due = due
+        self.stage = Stage.ASKED
+        self.conclusion = ev.Conclusion()
+        self.secret = b""
+
+
+class _Standing:
+    """A node that is here: its round, and until when what was concluded holds."""
+
+    def __init__(self, kinds: tuple[str, ...]) -> None:
+        self.kinds = kinds
+        self.round: _Round | None = None
+        self.next: Instant | None = None  # when to ask again
+        self.until: Instant | None = None
+
+
+class Verifier:
+    """Attestation at the orchestrator."""
+
+    hears: ClassVar[session.Hears] = (say.Evidence, say.Activated)
+    takes: ClassVar[session.Takes] = ()
+
+    def __init__(self, entropy: Entropy, asking: Asking, epoch: float) -> None:
+        """`epoch`: seconds since 1970 at instant 0."""
+        self._entropy = entropy
+        self._asking = asking
+        self._epoch = epoch
+        self._rows: dict[NodeId, ev.Row] = {}
+        self._holders: dict[bytes, NodeId] = {}  # endorsement key -> the one node it serves
+        self._nodes: dict[NodeId, _Standing] = {}
+        self._work: dict[int, NodeId] = {}
+        self._last_ticket = 0
+        self._now = Instant(0.0)
+        self._out: list[Output] = []
+
+    def restore(self, rows: Rows) -> None:
+        """Take what is stored. Raises MalformedMessage."""
+        for key, value in rows.scan(ATTESTED):
+            self._keep(NodeId(key), codec.decode(value, ev.Row))
+
+    def handle(self, event: Event, now: Instant) -> list[Output]:
+        """Take one event."""
+        self._now = now
+        match event:
+            case session.NodeEntered(node=node, report=report):
+                self._nodes[node] = _Standing(tuple(kind for kind in report.shows if kind in TECHNOLOGIES))
+                self._begin(node)
+            case session.NodeLost(node=node) | session.MemberRemoved(member=node):
+                self._nodes.pop(node, None)
+            case session.Said(peer=peer, message=message, body=body):
+                self._said(peer, message, body)
+            case WorkDone(ticket=ticket, result=result):
+                self._done(ticket, result)
+            case WorkFailed(ticket=ticket, code=code, reason=reason):
+                self._failed(ticket, f"{code}: {reason}")
+            case TimePassed():
+                self._tick()
+            case _:
+                pass
+        out, self._out = self._out, []
+        return out
+
+    def deadline(self) -> Instant | None:
+        """Return when TimePassed is wanted."""
+        due = [
+            at for node in self._nodes.values() for at in (node.next, node.until, node.round and node.round.due) if at
+        ]
+        return min(due, default=None)
+
+    def check(self) -> None:
+        """Assert the invariants."""
+        assert len(self._holders) == len(self._rows)
+        for node in self._nodes.values():
+            assert node.until is None or node.kinds, "nothing is concluded of a node that shows nothing"
+
+    # -- rounds
+
+    def _begin(self, name: NodeId) -> None:
+        node = self._nodes[name]
+        node.next = None
+        if not node.kinds:
+            return
+        node.round = _Round(self._entropy.draw(32), Instant(self._now + ROUND_SECONDS))
+        asking = self._asking
+        self._say(name, say.Challenge(nonce=node.round.nonce, pcrs=asking.pcrs, bank=asking.bank))
+
+    def _said(self, peer: NodeId, message: Message, body: tuple[Segment, ...]) -> None:
+        node = self._nodes.get(peer)
+        if node is None or node.round is None:
+            return
+        match message:
+            case say.Evidence(nonce=nonce) if node.round.stage is Stage.ASKED and nonce == node.round.nonce:
+                self._judge(peer, node, message, body)
+            case say.Activated(nonce=nonce, secret=secret) if (
+                node.round.stage is Stage.ACTIVATING and nonce == node.round.nonce
+            ):
+                self._activated(peer, node, secret)
+            case _:
+                pass
+
+    def _judge(self, peer: NodeId, node: _Standing, evidence: say.Evidence, body: tuple[Segment, ...]) -> None:
+        assert node.round is not None
+        if evidence.kind not in node.kinds or len(body) > 2 or sum(map(len, body)) > 2 * say.MAX_LOGS:
+            self._refuse(peer, "envelope_type", evidence.reason or "not the evidence that was announced")
+            return
+        node.round.stage = Stage.JUDGED
+        before = self._rows.get(peer)
+        self._out.append(ev.Appraise(self._ticket(peer), peer, evidence, body, before))
+
+    def _judged(self, peer: NodeId, node: _Standing, found: ev.Conclusion) -> None:
+        """Step 15: one endorsement key, one node; one node, its keys, for good."""
+        assert node.round is not None
+        if found.reason or found.row is None:
+            self._refuse(peer, found.reason or "malfunction", found.text)
+            return
+        known, row = self._rows.get(peer), found.row
+        if known is not None and (known.ek, known.ak) != (row.ek, row.ak):
+            self._refuse(peer, "identity", "this node was enrolled with other keys; its operator has to enrol it anew")
+        elif self._holders.get(row.ek, peer) != peer:
+            self._refuse(peer, "identity", "this endorsement key is another node's")
+        else:
+            node.round.conclusion = found
+            if known is not None:
+                self._conclude(peer, node)
+            else:
+                self._activate(peer, node)
+
+    def _activate(self, peer: NodeId, node: _Standing) -> None:
+        """Step 14: only a TPM that holds both keys opens what is made for both."""
+        assert node.round is not None
+        found, round_ = node.round.conclusion, node.round
+        round_.secret = self._entropy.draw(32)
+        scalar = int.from_bytes(self._entropy.draw(40), "big") % (2**255) + 1
+        try:
+            ek, ak = public.parse(found.ek), public.parse(found.ak)
+            blob, secret = outside.make_credential(ek, ak.name, round_.secret, self._entropy.draw(32), scalar)
+        except Rejected as error:
+            self._refuse(peer, error.reason, str(error))
+            return
+        round_.stage = Stage.ACTIVATING
+        self._say(peer, say.Activate(nonce=round_.nonce, blob=blob, secret=secret))
+
+    def _activated(self, peer: NodeId, node: _Standing, secret: bytes) -> None:
+        assert node.round is not None
+        if not hmac.compare_digest(node.round.secret, secret):
+            self._refuse(
+                peer, "ak_binding", "the attestation key does not live beside the endorsement key that was shown"
+            )
+            return
+        self._conclude(peer, node)
+
+    def _conclude(self, peer: NodeId, node: _Standing) -> None:
+        """Step 17: what was found holds for a lease; half-way it is asked anew."""
+        assert node.round is not None
+        found = node.round.conclusion
+        assert found.row is not None
+        self._keep(peer, found.row)
+        self._out.append(Persist((Put(ATTESTED, peer, codec.encode(found.row)),)))
+        seconds = min(LEASE_SECONDS, max(0.0, found.until - (self._epoch + self._now)))
+        node.until, node.next = Instant(self._now + seconds), Instant(self._now + seconds / 2)
+        node.round.stage = Stage.SIGNING
+        claims = (*found.claims, "resident-key")
+        self._tell(peer, _proven(node.kinds, claims, self._epoch + node.until), emulated=found.emulated)
+        result = self._result(peer, node, claims)
+        self._out.append(ev.SignResult(self._ticket(peer), result))
+
+    def _refuse(self, peer: NodeId, reason: str, text: str) -> None:
+        """Step 18: it is over at once, and why is told."""
+        node = self._nodes[peer]
+        node.round, node.until, node.next = None, None, Instant(self._now + AGAIN_SECONDS)
+        self._tell(peer, NOTHING, reason=f"{reason}: {text}"[:300])
+        self._say(peer, say.Appraised(reason=f"{reason}: {text}"[:500]))
+
+    # -- work and time
+
+    def _done(self, ticket: int, result: object) -> None:
+        peer = self._work.pop(ticket, None)
+        node = self._nodes.get(peer) if peer is not None else None
+        if peer is None or node is None or node.round is None:
+            return
+        if isinstance(result, ev.Conclusion) and node.round.stage is Stage.JUDGED:
+            self._judged(peer, node, result)
+        elif isinstance(result, str) and node.round.stage is Stage.SIGNING and node.until is not None:
+            node.round = None
+            self._say(peer, say.Appraised(ear=result, until=int(self._epoch + node.until)))
+
+    def _failed(self, ticket: int, why: str) -> None:
+        peer = self._work.pop(ticket, None)
+        if peer is not None and peer in self._nodes and self._nodes[peer].round is not None:
+            self._refuse(peer, "malfunction", why)
+
+    def _tick(self) -> None:
+        for peer, node in list(self._nodes.items()):
+            if node.until is not None and self._now >= node.until:
+                node.until = None
+                self._tell(peer, NOTHING, reason="expired: its evidence was not renewed")
+            if node.round is not None and self._now >= node.round.due:
+                self._refuse(peer, "silent", "the node did not answer in time")
+            elif node.round is None and node.next is not None and self._now >= node.next:
+                self._begin(peer)
+
+    # -- small
+
+    def _keep(self, peer: NodeId, row: ev.Row) -> None:
+        self._rows[peer] = row
+        self._holders[row.ek] = peer
+
+    def _result(self, peer: NodeId, node: _Standing, claims: tuple[str, ...]) -> ear.Result:
+        assert node.round is not None
+        found, until = node.round.conclusion, node.until if node.until is not None else NEVER
+        appraisal = ear.Appraisal(
+            status=Tier.WARNING if found.emulated else found.vector.status,
+            vector=found.vector,
+            policies=(self._asking.policy,),
+            claims=claims,
+            technology=node.kinds[0],
+            emulated=found.emulated,
+        )
+        now = self._epoch + self._now
+        return ear.Result(
+            iat=int(now),
+            exp=int(self._epoch + until),
+            node=peer.hex(),
+            verifier=ear.VerifierId(developer="propolis", build="1"),
+            submods={ear.SUBMODULE: appraisal},
+            nonce=node.round.nonce.hex(),
+        )
+
+    def _ticket(self, peer: NodeId) -> int:
+        self._last_ticket += 1
+        self._work[self._last_ticket] = peer
+        return self._last_ticket
+
+    def _say(self, peer: NodeId, message: Message) -> None:
+        self._out.append(Mail(peer, message))
+
+    def _tell(self, peer: NodeId, proven: Proven, *, emulated: bool = False, reason: str = "") -> None:
+        self._out.append(session.Announce(ev.NodeProven(peer, proven, emulated, reason)))
+
+
+def _proven(kinds: tuple[str, ...], claims: tuple[str, ...], until: float) -> Proven:
+    """Return the claims for every technology that this kind of evidence speaks of."""
+    names = [name for kind in kinds for name in TECHNOLOGIES[kind]]
+    return tuple(Attested(technology=name, claims=tuple(sorted(set(claims))), until=day(until)) for name in names)
