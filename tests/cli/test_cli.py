@@ -144,9 +144,40 @@ def test_inference_over_csv(home, tmp_path):
         assert found["label"].shape == (100,)
 
 
-def test_doctor_claims_nothing_proven(tmp_path):
-    rows = json.loads(propolis("doctor", "--json", home=tmp_path).stdout)
-    assert next(row for row in rows if row["what"] == "proven")["found"] == "nothing"
+def test_doctor_claims_nothing_proven_and_tells_all_in_json(tmp_path):
+    told = json.loads(propolis("doctor", "--json", home=tmp_path).stdout)
+    assert next(row for row in told["summary"] if row["what"] == "proven")["found"] == "nothing"
+    assert told["proven"] == []
+    assert all(line["proven"] == [] for line in told["technologies"])
+    held = {cell["level"] for cell in told["guarantees"]}
+    assert held <= {"none", "empirical", "proof"}
+    assert len(told["guarantees"]) == 30
+    assert {fact["name"] for fact in told["facts"]} >= {"tpm.chip", "tee.sev-snp", "isolation.landlock"}
+    assert all(
+        fact["state"] in ("absent", "unknown", "present", "enabled", "usable") and fact["when"]
+        for fact in told["facts"]
+    )
+
+
+def test_doctor_judges_a_recording_writes_it_again_and_makes_a_page(tmp_path):
+    first = propolis(
+        "doctor", "--record", tmp_path / "here.json", "--page", tmp_path / "page.html", "--facts", home=tmp_path
+    )
+    assert first.returncode in (Exit.OK, Exit.CONFIG)
+    assert "HOW IT WAS FOUND" in first.stdout
+    assert (tmp_path / "page.html").read_text("utf-8").startswith("<!doctype html>")
+    again = propolis("doctor", "--recording", tmp_path / "here.json", "--json", home=tmp_path)
+    told = json.loads(again.stdout)
+    assert told["summary"] == []  # a recording shows no sandbox, and proves nothing
+    assert told["proven"] == []
+    (tmp_path / "no.json").write_text("{}")
+    for words in (
+        ("--recording", tmp_path / "no.json"),
+        ("--recording", tmp_path / "none"),
+        ("--page", tmp_path / "none" / "p.html"),
+    ):
+        done = propolis("doctor", *words, home=tmp_path)
+        assert (done.returncode, done.stderr.partition(":")[0]) == (Exit.USAGE, "error data")
 
 
 def test_the_demos_data_and_model_are_made_by_the_committed_script(tmp_path):

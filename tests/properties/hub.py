@@ -67,7 +67,7 @@ class Hub:
     def pack(self, mail):
         body = tuple(b"x" * p.size if isinstance(p, FromStore) else p for p in mail.parts)
         head = envelope.Envelope(
-            version=1, epoch=1, seen=1, seq=1, ack=1, message=mail.message, sizes=tuple(map(len, body))
+            version=envelope.VERSION, epoch=1, seen=1, seq=1, ack=1, message=mail.message, sizes=tuple(map(len, body))
         )
         raw = b"".join(map(bytes, envelope.pack(envelope.Packet(head, body))))
         (back,) = envelope.FrameReader().feed(raw)

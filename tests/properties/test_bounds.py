@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from propolis.decisions import guarantees
+from propolis.decisions.capabilities import weaknesses
 from propolis.messages import blobs, codec, envelope, guest, jobs, membership, program, rows, values, zygote
 from propolis.owner import control
 from propolis.runtime import invitation
-from propolis.terms import credential, evidence, requirement
+from propolis.terms import credential, evidence, finding, recording, requirement
 from propolis.terms.job import MAX_PROGRAM_BYTES, Receipt
 
 ROOMS = (blobs, envelope, guest, jobs, membership, program, rows, values, zygote, control, invitation)
@@ -22,6 +23,7 @@ ROOTS = (
     guest.Batch, zygote.Request, zygote.Reply, program.Program, values.Outcome, values._ArrayHead, control.FromFollower,
     control.FromHolder, invitation.Invitation, credential.Removals,
     credential.SignedRemovals, requirement.Guarantee, evidence.Attested, guarantees.Table,
+    recording.Recording, finding.Findings, weaknesses.Weaknesses,
 )  # fmt: skip
 NOT_ON_A_WIRE = {"Packet", "_Record", "Request", "Rows"}  # held in memory, or a base class that is never decoded itself
 
@@ -44,6 +46,11 @@ def walk(info, path, seen):
             if most is None:
                 yield f"{path}: a tuple of any length"
             yield from walk(item, f"{path}[]", seen)
+        case msgspec.inspect.DictType(key_type=key, value_type=value, max_length=most):
+            if most is None:
+                yield f"{path}: a dict of any length"
+            yield from walk(key, f"{path} key", seen)
+            yield from walk(value, f"{path} value", seen)
         case msgspec.inspect.StrType(max_length=None) | msgspec.inspect.BytesType(max_length=None):
             yield f"{path}: {type(info).__name__} of any length"
         case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
@@ -96,7 +103,8 @@ def records(kind):
     return [item.cls for item in (info.types if isinstance(info, msgspec.inspect.UnionType) else (info,))]
 
 
-ALONE = [cls for root in ROOTS if root is not guarantees.Table for cls in records(root)]
+FILES = (guarantees.Table, recording.Recording, finding.Findings, weaknesses.Weaknesses)  # they travel by no wire
+ALONE = [cls for root in ROOTS if root not in FILES for cls in records(root)]
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 

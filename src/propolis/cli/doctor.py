@@ -1,4 +1,7 @@
-"""`propolis doctor`: what is detected on this machine, found by doing where it can be. Detected is not proven."""
+"""`propolis doctor`: what is detected on this machine, what is usable, what is proven; what follows, what would raise it.
+
+Detected is not proven: a machine's own word raises no level. A recording of another machine can be judged in this one's place.
+"""
 
 import asyncio
 import platform
@@ -6,16 +9,35 @@ import sys
 from pathlib import Path
 
 import click
+from rich.console import Group, RenderableType
 
+from propolis.adapters.probe.choice import probe_here
 from propolis.adapters.wire.choice import has_iroh
 from propolis.adapters.world import machine
 from propolis.cli.fleet import JSON
+from propolis.cli.outlook import (
+    HOSTS_WORD,
+    SELF_TOLD,
+    contradictions,
+    facts_table,
+    levels_table,
+    record,
+    technologies_table,
+)
+from propolis.cli.page import page_of
 from propolis.cli.show import emit, table
+from propolis.decisions.capabilities.outlook import outlook
+from propolis.decisions.capabilities.reading import read
 from propolis.runtime.ending import Exit
+from propolis.runtime.known import known_today, known_weaknesses, proven_here
+from propolis.sdk.writing import replacing
 from propolis.terms.capability import Isolation, Rung
-from propolis.terms.errors import Unsupported
+from propolis.terms.errors import DataError, Unsupported
+from propolis.terms.evidence import NOTHING
+from propolis.terms.recording import from_json, to_json
 
 Row = dict[str, str]
+MOST_FILE = 16 * 2**20  # of a recording: what is over does not parse
 USED_ABI = 6  # the newest Landlock ABI whose rights the sandbox asks for (adapters/executor/confine/landlock.py)
 
 
@@ -37,9 +59,10 @@ def _row(what: str, found: str, means: str, raises: str = "") -> Row:
     return {"what": what, "found": found, "means": means, "raise": raises}
 
 
-def rows() -> list[Row]:
-    """Return what is found here."""
-    reached, why = asyncio.run(_isolation())
+def rows(reached: Isolation | None = None, why: str = "") -> list[Row]:
+    """Return what is found here, in short. `reached`: the isolation, where it was probed before."""
+    if reached is None and not why:
+        reached, why = asyncio.run(_isolation())
     found = [
         _row("system", f"{platform.system()} {platform.release()} {platform.machine()}", "what guests run on"),
         _row("python", platform.python_version(), "what functions run under"),
@@ -90,10 +113,59 @@ def _swap() -> Row:
 
 @click.command()
 @JSON
-def doctor(as_json: bool) -> int:
+@click.option("--facts", is_flag=True, help="Show every fact, how it was found, and what would add to it.")
+@click.option(
+    "--page", type=click.Path(path_type=Path), help="Write a page to share: no name, no serial number is on it."
+)
+@click.option("--record", "keep", type=click.Path(path_type=Path), help="Write what was seen, to be judged elsewhere.")
+@click.option("--recording", type=click.Path(path_type=Path), help="Judge this file in this machine's place.")
+def doctor(as_json: bool, facts: bool, page: Path | None, keep: Path | None, recording: Path | None) -> int:
     """Say what this machine can guarantee as a node, to whom, and what would raise it."""
-    found = rows()
-    shown = table("", ("WHAT", "FOUND", "MEANS", "WOULD RAISE IT"), [tuple(row.values()) for row in found])
-    note = "\nDetected is not proven: all of this is this machine's word, worth nothing against its own owner."
-    emit(as_json, found, shown, note)
+    seen = from_json(_read(recording)) if recording else probe_here().record()
+    if recording:
+        isolation, found = Isolation(rung=Rung.BARE), []
+    else:
+        reached, why = asyncio.run(_isolation())
+        isolation, found = reached or Isolation(rung=Rung.BARE), rows(reached, why)
+    known = known_today()
+    proven = NOTHING if recording else proven_here()
+    seen_as = outlook(read(seen, known_weaknesses()), isolation, proven, known.table, known.date)
+    if keep:
+        _write(keep, to_json(seen))
+    if page:
+        _write(page, page_of(seen_as).encode())
+    summary = (
+        [table("", ("WHAT", "FOUND", "MEANS", "WOULD RAISE IT"), [tuple(row.values()) for row in found])]
+        if found
+        else []
+    )
+    every = [facts_table(seen_as.facts)] if facts else []
+    shown = Group(*_apart([*summary, technologies_table(seen_as), levels_table(seen_as), *every]))
+    notes = [
+        contradictions(seen_as),
+        f"\n{SELF_TOLD}",
+        HOSTS_WORD if seen_as.guest else "",
+        f"page: {page}" if page else "",
+    ]
+    emit(as_json, record(seen_as, found), shown, "\n".join(note for note in notes if note))
     return Exit.OK if not any(row["what"] == "isolation" and row["found"] == "none" for row in found) else Exit.CONFIG
+
+
+def _apart(parts: list[RenderableType]) -> list[RenderableType]:
+    return [each for part in parts for each in (part, "")][:-1]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MOST_FILE)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        with replacing(path) as beside:
+            beside.write_bytes(data)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror}") from error

@@ -8,8 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from propolis.cli.show import console, table
+from propolis.decisions.capabilities.catalogue import CATALOGUE
 from propolis.messages.rows import JobRow, NodeRow, Verdict
 from propolis.sdk.grantees import Grantee
+from propolis.terms.capability import Detected
 from propolis.terms.identity import short
 from propolis.terms.requirement import Adversary
 from propolis.terms.text import clean
@@ -25,8 +27,8 @@ _WHO = {
 }
 
 
-def nodes_table(rows: list[NodeRow]) -> Table:
-    """Return the table of nodes. All of it is what the machines say of themselves."""
+def nodes_table(rows: list[NodeRow]) -> Group:
+    """Return the table of nodes, and below it what each says it has. All of it is the machines' own word."""
     columns = ("NODE", "NAME", "STATE", "BUSY", "SPEED", "MB", "ISOLATION", "PROVEN", "ADDRESS")
     made = table("", columns, [
         (
@@ -36,7 +38,24 @@ def nodes_table(rows: list[NodeRow]) -> Table:
         for row in rows
     ])  # fmt: skip
     made.caption, made.caption_justify = "speed, memory and isolation are each machine's own word", "left"
-    return made
+    return Group(made, *(Text(console.fit(clean(line)), style="dim") for line in says(rows)))
+
+
+def says(rows: list[NodeRow]) -> list[str]:
+    """Return what nodes say they found on themselves; those that say the same share a line."""
+    alike: dict[tuple[Detected, ...], list[str]] = {}
+    for row in rows:
+        alike.setdefault(row.report.found, []).append(row.report.name)
+    return [
+        f"{', '.join(names)} says, and proves nothing of it: {', '.join(f'{_called(n)} {state}' for n, state in found)}"
+        for found, names in alike.items()
+        if found
+    ]
+
+
+def _called(name: str) -> str:
+    """Return what people call a fact; a node of another version may tell one we have no word for."""
+    return CATALOGUE.get(name, name)
 
 
 def jobs_table(rows: list[JobRow]) -> Group:

@@ -3,6 +3,8 @@
 The table is data (data/guarantees.toml), handed in as bytes by the assemblies. Its rows hold under one condition each:
 `bits` is cryptography between owner and guest and holds everywhere; `refused` is measured isolation and holds from a rung
 on; `claims` is hardware and holds only where all of them are proven. A known break takes rows away, a cap bounds all.
+Notes are for people: what protects partly, or would once it is built. No level ever follows from a note, nor from a
+technology's being detected.
 """
 
 from typing import Annotated, Literal
@@ -12,6 +14,7 @@ import msgspec
 from propolis.terms.capability import Isolation, Rung
 from propolis.terms.errors import ConfigError
 from propolis.terms.evidence import Proven
+from propolis.terms.finding import FactName
 from propolis.terms.requirement import (
     Adversary,
     Asset,
@@ -25,6 +28,7 @@ from propolis.terms.requirement import (
     Level,
     Proof,
     Strength,
+    level_of,
 )
 
 MOST_REMEMBERED = 1024
@@ -79,6 +83,29 @@ class Cap(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
     most: Literal["none", "empirical", "hardware"]
 
 
+class Technology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What people call a technology, by which facts a probe detects it, and what it takes to prove it.
+
+    Detected when any of `facts` is, or, with `every`, when all are. No facts: nothing to detect, it is ours.
+    """
+
+    name: Claim
+    title: Text
+    facts: Annotated[tuple[FactName, ...], msgspec.Meta(max_length=8)] = ()
+    every: bool = False
+    spoilt_by: Annotated[tuple[FactName, ...], msgspec.Meta(max_length=8)] = ()  # found, it is not worth proving
+    raises: Text
+
+
+class Note(Entry, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a technology does for these assets that no level follows from: in part, or only once it is built."""
+
+    technology: Claim
+    degree: Literal["partly", "unbuilt"]
+    assets: Assets
+    against: Against
+
+
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that is known, as of `date`."""
 
@@ -86,6 +113,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     row: Annotated[tuple[Row, ...], msgspec.Meta(max_length=1000)] = ()
     broken: Annotated[tuple[Broken, ...], msgspec.Meta(max_length=1000)] = ()
     cap: Annotated[tuple[Cap, ...], msgspec.Meta(max_length=1000)] = ()
+    technology: Annotated[tuple[Technology, ...], msgspec.Meta(max_length=200)] = ()
+    note: Annotated[tuple[Note, ...], msgspec.Meta(max_length=1000)] = ()
 
 
 class Known:
@@ -114,17 +143,20 @@ def read_table(data: bytes) -> Table:
         table = msgspec.toml.decode(data, type=Table)
     except (msgspec.MsgspecError, ValueError) as error:
         raise ConfigError(f"the table of guarantees: {error}") from error
-    known = {row.technology for row in table.row}
+    named = [each.name for each in table.technology]
+    if len(set(named)) != len(named):
+        raise ConfigError("the table of guarantees: a technology is described twice")
+    known = {row.technology for row in table.row} | set(named)
     for row in table.row:
         if (row.bits is not None) + (row.refused is not None) + bool(row.claims) != 1:
             raise ConfigError(f"the table of guarantees: {row.technology} needs one of bits, refused, claims")
         if (row.refused is not None) != (row.rung > Rung.BARE):
             raise ConfigError(f"the table of guarantees: {row.technology}: a rung is what `refused` was measured on")
-    for broken in table.broken:
-        if broken.technology not in known:  # a misspelt advisory must not pass for one that is heeded
-            raise ConfigError(
-                f"the table of guarantees: {broken.technology} is broken, but there is no such technology"
-            )
+    told = [(each.technology, "is broken") for each in table.broken]
+    told += [(each.technology, "has a note") for each in table.note]
+    for technology, what in told:
+        if technology not in known:  # a misspelt advisory must not pass for one that is heeded
+            raise ConfigError(f"the table of guarantees: {technology} {what}, but there is no such technology")
     return table
 
 
@@ -152,6 +184,18 @@ def most(pair: tuple[Asset, Adversary], table: Table) -> Level:
     return min(caps, default=Level.PROOF)
 
 
+def potential(technology: str, table: Table) -> dict[tuple[Asset, Adversary], Level]:
+    """Return the most a technology could give if all was proven that it asks for. For people: it admits nobody to anything."""
+    could: dict[tuple[Asset, Adversary], Level] = {}
+    for row in table.row:
+        for asset in row.assets if row.technology == technology else ():
+            for adversary in row.against:
+                pair, level = (asset, adversary), level_of(row.strength)
+                if level <= most(pair, table) and not _is_broken(technology, pair, None, table):
+                    could[pair] = max(level, could.get(pair, Level.NONE))
+    return could
+
+
 def beyond_reach(demand: Demand, table: Table) -> bool:
     """Return whether no technology we know could ever meet the demand."""
     return demand.level > most((demand.asset, demand.adversary), table)
@@ -175,13 +219,13 @@ def _holds(row: Row, isolation: Isolation, shown: frozenset[str]) -> bool:
     return row.refused is None or isolation.rung >= row.rung
 
 
-def _is_broken(technology: str, pair: tuple[Asset, Adversary], shown: frozenset[str], table: Table) -> bool:
-    """Return whether a known break reaches; advisories count whatever our clock says."""
+def _is_broken(technology: str, pair: tuple[Asset, Adversary], shown: frozenset[str] | None, table: Table) -> bool:
+    """Return whether a known break reaches; advisories count whatever our clock says. `shown` None: supposing every fix."""
     asset, adversary = pair
     return any(
         broken.technology == technology
         and adversary >= broken.by
         and (not broken.assets or asset in broken.assets)
-        and not (broken.unless and shown.issuperset(broken.unless))
+        and not (broken.unless and (shown is None or shown.issuperset(broken.unless)))
         for broken in table.broken
     )

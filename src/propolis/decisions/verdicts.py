@@ -24,7 +24,7 @@ Machine = tuple[CapabilityReport, Proven]
 
 
 class Verdicts:
-    """Verdicts of (kind, needs, requirement) x (report without name and speed, what is proven)."""
+    """Verdicts of (kind, needs, requirement) x (report without name, speed and findings, what is proven)."""
 
     def __init__(
         self, known: Known, *, most_pairs: int = 4_000_000, most_reasons: int = 65_536, spare: int = 4096
@@ -54,7 +54,7 @@ class Verdicts:
             self._forget()
         found = np.empty(len(machines), dtype=np.int64)
         for place, (report, proven) in enumerate(machines):
-            key = msgspec.structs.replace(report, name="", speed=0.0), proven
+            key = msgspec.structs.replace(report, name="", speed=0.0, found=()), proven
             number = self._machines.get(key)
             if number is None:
                 number = self._machines[key] = len(self._seen)

@@ -16,7 +16,7 @@ from propolis.messages.jobs import JobMessage
 from propolis.messages.membership import MembershipMessage
 from propolis.terms.errors import MalformedMessage, TooLarge, VersionMismatch
 
-VERSION = 1
+VERSION = 2  # 2: a capability report tells what its probe found
 MAX_HEADER = 64 * 1024
 MAX_BODY = 16 * 1024 * 1024
 MAX_SEGMENTS = 4096

@@ -13,11 +13,14 @@ from propolis.adapters.blobs.files import FileBlobs
 from propolis.adapters.executor.bare import BareExecutor
 from propolis.adapters.executor.sandbox import SandboxExecutor
 from propolis.adapters.keyhome.file import FileKeyHome
+from propolis.adapters.probe.choice import probe_here
 from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.wire.choice import open_wires
 from propolis.adapters.wire.source import told
 from propolis.adapters.world import machine
 from propolis.adapters.world.system import SystemClock, SystemEntropy
+from propolis.decisions.capabilities.reading import read
+from propolis.decisions.capabilities.summary import summary
 from propolis.messages import codec
 from propolis.messages.jobs import Expect
 from propolis.node.hosting import Hosting
@@ -31,8 +34,8 @@ from propolis.protocols.membership.member import Barred, Inside
 from propolis.runtime import config
 from propolis.runtime.ending import turned_away
 from propolis.runtime.household import Household
-from propolis.runtime.known import known_today
-from propolis.terms.capability import CapabilityReport, Offer, Rung
+from propolis.runtime.known import known_today, known_weaknesses
+from propolis.terms.capability import CapabilityReport, Detected, Offer, Rung
 from propolis.terms.contact import Contact
 from propolis.terms.credential import Credential
 from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable
@@ -90,6 +93,7 @@ class Node:
             kinds=settings.kinds,
             functions_from=self._functions_from,
             offer=Offer(region=settings.region, cost=settings.cost),
+            found=await asyncio.to_thread(_found),
         )
         keys = FileKeyHome(self._home / "identity")
         wires = await self._wires(keys.seed_for_wire())
@@ -184,6 +188,11 @@ class Node:
         """Wait until the fleet turns the node away; raises what it said, as `wait_inside` does."""
         await self._turned_away.wait()
         await self.wait_inside()
+
+
+def _found() -> tuple[Detected, ...]:
+    """Return what the probe finds here; told to the fleet for people to look at."""
+    return summary(read(probe_here().record(), known_weaknesses()))
 
 
 def _functions_from(executor: Executor, settings: config.NodeFile) -> Rung:

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 from importlib import resources
 
+from propolis.decisions.capabilities.weaknesses import Weaknesses, read_weaknesses
 from propolis.decisions.guarantees import Known, read_table
+from propolis.terms.evidence import NOTHING, Proven
 
 
 def table_bytes() -> bytes:
@@ -14,3 +16,13 @@ def table_bytes() -> bytes:
 def known_today() -> Known:
     """Return the table and today's date (UTC). Raises ConfigError."""
     return Known(table=read_table(table_bytes()), date=datetime.now(UTC).date().isoformat())
+
+
+def known_weaknesses() -> Weaknesses:
+    """Return the TPMs known to be bad. Raises ConfigError."""
+    return read_weaknesses(resources.files("propolis.decisions").joinpath("data/tpm.toml").read_bytes())
+
+
+def proven_here() -> Proven:
+    """Return what a verifier concluded of this machine. Here attestation results plug in; nothing verifies evidence yet."""
+    return NOTHING

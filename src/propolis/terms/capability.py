@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from propolis.terms.finding import FactName, State
 from propolis.terms.requirement import Region
 
 Text = Annotated[str, msgspec.Meta(max_length=200)]
@@ -46,6 +47,10 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_u
     cost: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
 
 
+Detected = tuple[FactName, State]
+"""A fact of a probe and how far it is there: self-told, without its value."""
+
+
 class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """One machine's offer, as its agent tells it."""
 
@@ -64,3 +69,4 @@ class CapabilityReport(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     functions_from: Rung = Rung.NAMESPACES  # the weakest rung under which its lender runs strangers' code
     offer: Offer = Offer()
     shows: Annotated[tuple[Short, ...], msgspec.Meta(max_length=4)] = ()  # kinds of evidence it can show; its own word
+    found: Annotated[tuple[Detected, ...], msgspec.Meta(max_length=32)] = ()  # for people to look at; decides nothing

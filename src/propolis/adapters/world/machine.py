@@ -8,7 +8,7 @@ from importlib import metadata
 
 import numpy as np
 
-from propolis.terms.capability import CapabilityReport, Isolation, Offer, Rung
+from propolis.terms.capability import CapabilityReport, Detected, Isolation, Offer, Rung
 
 CALIBRATION_SECONDS = 0.1
 _SIDE = 64  # small enough that no linear algebra library uses a second thread
@@ -65,6 +65,7 @@ def report(
     kinds: tuple[str, ...],
     functions_from: Rung,
     offer: Offer,
+    found: tuple[Detected, ...] = (),
 ) -> CapabilityReport:
     """Return what the agent tells; zeros are found out."""
     count = slots or cores()
@@ -81,4 +82,5 @@ def report(
         kinds=kinds,
         functions_from=functions_from,
         offer=offer,
+        found=found,
     )

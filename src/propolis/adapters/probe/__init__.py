@@ -1,0 +1,1 @@
+"""Probes: what this machine shows, recorded. One file per system, one for what carries a plan out, one for replaying."""
