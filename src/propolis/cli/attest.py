@@ -10,7 +10,6 @@ import click
 from propolis.cli.fleet import JSON
 from propolis.cli.show import emit, errors, table
 from propolis.decisions.appraisal import tpm2, tpm2_bundle
-from propolis.node import attesting
 from propolis.runtime.ending import Exit
 from propolis.terms.errors import DataError
 
@@ -58,6 +57,8 @@ def _nonce(context: click.Context, option: click.Parameter, value: str | None) -
 @JSON
 def attest(nonce: bytes, pcrs: tuple[int, ...], out: Path | None, emulator: Path | None, as_json: bool) -> int:
     """Let this machine's TPM show what it booted. Whoever checks it: propolis verify FILE --type tpm2-quote --nonce HEX."""
+    from propolis.node import attesting  # lines to a TPM are each of one system
+
     with errors.status("asking the TPM"):
         found = asyncio.run(attesting.evidence(emulator, nonce, pcrs))
     text = tpm2_bundle.written(found)

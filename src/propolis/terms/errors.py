@@ -146,9 +146,10 @@ class SealBroken(CustodyError):
 
 
 class Rejected(CustodyError):
-    """Evidence, or a part of it, that proves nothing. `reason` is stable and names the step (docs/specs/attestation.md)."""
+    """Evidence, or a part of it, that proves nothing; its reason is stable and names the step."""
 
     code = "custody.rejected"
+    hint = "docs/specs/evidence.md and attestation.md say what each reason means; nothing of the evidence was used"
 
     def __init__(self, reason: str, text: str = "") -> None:
         super().__init__(f"{reason}: {text}" if text else reason)
