@@ -92,6 +92,19 @@ def test_a_node_says_one_line(home, tmp_path):
             assert process.communicate(timeout=20) == ("", "")
 
 
+def test_verify(tmp_path):
+    (tmp_path / "e").write_bytes(b"no evidence at all")
+    code, found, _ = propolis("verify", "e", "--type", "snp-report", home=tmp_path, cwd=tmp_path)
+    assert (code, found["verdict"], bool(found["reject_code"])) == (Exit.FAILED, "refused", True)
+
+
+def test_attest(tmp_path):
+    command = [sys.executable, "-m", "propolis", "attest", "--i-rehearse-with-an-emulated-tpm", "nobody", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode != Exit.OK
+    assert (done.stdout, "tpm.missing" in done.stderr) == ("", True)
+
+
 def test_no_verb_is_left_out():
     here = Path(__file__).read_text()
     assert all(f'"{verb}"' in here or f"def test_{verb}" in here or verb == "node" for verb in cli.commands)

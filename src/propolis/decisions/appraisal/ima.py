@@ -1,7 +1,8 @@
-"""Linux' IMA measurement list, ASCII or binary: read strictly, replay, match the prefix that was quoted (docs/specs/attestation.md, step 10).
+"""Linux' IMA measurement list, ASCII or binary: read strictly, replay, match the prefix that was quoted.
 
 Templates ima, ima-ng, ima-sig and ima-buf (kernel: Documentation/security/IMA-templates). A violation extends ones
-instead of the zero digest that it logs. The list grows while it is quoted: the prefix whose running value is PCR 10 counts.
+instead of the zero digest that it logs. The list grows while it is quoted: the prefix whose running value is PCR 10 counts
+(docs/specs/attestation.md, step 10).
 """
 
 import hashlib
