@@ -181,6 +181,12 @@ def test_a_root_signed_with_sha1_is_pinned_by_its_key_and_signs_nothing_with_sha
     refused("sig_algo", keys.check, mint.rsa_key("root").public_key(), sha1, b"data", bytes(256))
 
 
+@pytest.mark.parametrize("stated", [b"", mint.tlv(0x30, b""), mint.tlv(0x30, mint.tlv(0xA2, mint.der_number(48)))])
+def test_pss_that_leaves_its_hash_to_sha1_is_refused(stated):
+    algorithm = mint.tlv(0x30, mint.der_oid("1.2.840.113549.1.1.10") + stated)
+    refused("sig_algo", keys.check, mint.rsa_key("root").public_key(), algorithm, b"data", bytes(256))
+
+
 def test_a_key_for_encryption_only_is_read_as_infineons_are():
     plain = mint.spki(mint.rsa_key("root"))
     oaep = plain.replace(mint.der_oid("1.2.840.113549.1.1.1"), mint.der_oid("1.2.840.113549.1.1.7"))

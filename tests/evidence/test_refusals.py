@@ -475,6 +475,7 @@ def test_a_psa_token_says_whose_key_it_is():
 CCA = [
     ("cca_collection", lambda: mint.cbor({44234: b"", 44241: b""})),
     ("cca_collection", lambda: mint.cca(tag=398)),
+    ("cca_collection", lambda: mint.cbor(mint.Tagged((399, {44234: b"", 44241: b"", 44242: b""})))),
     ("binding", lambda: mint.cca(challenge=bytes(32))),
     ("claim_nonce", lambda: mint.cca(challenge=bytes(31))),
     ("signature", lambda: mint.cca(rak_signer="another")),
@@ -545,6 +546,7 @@ def bundle(change):
     return json.dumps(found).encode()
 
 
+TWO_KEYS = json.dumps({"keys": [{"kid": "HCLAkPub"}, *json.loads(mint.runtime_data())["keys"]]}).encode()
 AZURE = [
     ("binding", lambda: mint.azure(binding=bytes(32))),
     ("debug", lambda: mint.azure(policy=0x30000 | 1 << 19)),
@@ -556,6 +558,7 @@ AZURE = [
     ("pcr_select", lambda: mint.azure(chosen=[])),
     ("claim_missing", lambda: mint.azure(runtime=mint.runtime_data("HCLEkPub"))),
     ("envelope_json", lambda: mint.azure(runtime=b"{")),
+    ("claim_missing", lambda: mint.azure(runtime=TWO_KEYS)),
     ("weak_key", lambda: mint.azure(runtime=mint.runtime_data().replace(b"AQAB", b"AQAA"))),
     ("envelope_field", lambda: bundle(lambda found: found.pop("tpm_quote"))),
     ("envelope_field", lambda: bundle(lambda found: found.pop("hcl_report"))),
