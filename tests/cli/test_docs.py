@@ -153,6 +153,9 @@ def test_the_page_of_attacks_names_what_is_there():
 
 SPECS = {path.name: path.read_text() for path in (ROOT / "docs/specs").glob("*.md")}
 STEPS = {name: set(map(int, re.findall(r"^(\d+)\. ", text, re.MULTILINE))) for name, text in SPECS.items()}
+LETTERED = {name: set(re.findall(r"\*\*([A-Z]+\d+)\*\*", text)) for name, text in SPECS.items()}
+"""Pages of many subjects number their steps by subject: P1, P2, V1."""
+
 CITED = re.compile(r"(?:([a-z-]+\.md),? )?\b(?:steps?|rules?) (\d+)(?: and (\d+))?")
 OF_FAMILY = {"link": "link.md", "membership": "membership.md", "blobs": "blob.md", "jobs": "job.md"}
 
@@ -175,7 +178,20 @@ def test_every_step_that_the_code_cites_is_in_its_specification():
 
 @pytest.mark.parametrize("name", STEPS)
 def test_the_steps_of_a_specification_are_numbered_without_gap(name):
-    assert sorted(STEPS[name]) == list(range(1, max(STEPS[name]) + 1))
+    assert STEPS[name] or LETTERED[name]
+    assert sorted(STEPS[name]) == list(range(1, max(STEPS[name], default=0) + 1))
+    for letter in {step.rstrip("0123456789") for step in LETTERED[name]}:
+        numbers = sorted(int(s.removeprefix(letter)) for s in LETTERED[name] if re.fullmatch(rf"{letter}\d+", s))
+        assert numbers == list(range(1, max(numbers) + 1)), letter
+
+
+def test_every_lettered_step_that_the_code_cites_is_in_its_specification():
+    cited = []
+    for path in (ROOT / "src").rglob("*.py"):
+        for page, words in re.findall(r"([a-z-]+\.md), ((?:[A-Z]+\d+(?:-[A-Z]*\d+)?(?:, | and )?)+)", path.read_text()):
+            cited += [(path.name, page, step) for step in re.findall(r"[A-Z]+\d+", words)]
+    assert len(cited) > 20
+    assert [each for each in cited if each[2] not in LETTERED.get(each[1], ())] == []
 
 
 def test_decisions_are_numbered_without_gap_and_those_cited_are_there():
