@@ -225,7 +225,7 @@ class Client:
     async def remove(self, member: NodeId, shown: Credential | None) -> None:
         """Remove a member as the fleet's operator. Raises InvitationRefused for everyone else, TooLarge."""
         if self._fleet.operator:
-            raise InvitationRefused("only the fleet's operator removes members", hint="ask the operator to remove it")
+            raise InvitationRefused("only the fleet's operator removes members", hint=OPERATORS)
         seen = (shown, *self._chest.credentials(member))
         signed = inviting.removed(self._fleet.orchestrator.id, self._chest.removals(), member, seen, self._keys)
         answer = await self._asking.answer(lambda ticket: RemoveAsked(ticket, signed))

@@ -39,7 +39,8 @@ MayRead = Callable[[NodeId, BlobId], bool]
 async def _exactly(stream: Stream, size: int, seconds: float) -> bytes:
     parts: list[bytes] = []
     while size:
-        part = await asyncio.wait_for(stream.read(size), seconds)
+        async with asyncio.timeout(seconds):
+            part = await stream.read(size)
         if not part:
             raise PeerUnreachable("the stream ended early")
         parts.append(part)
@@ -59,7 +60,8 @@ class BlobService:
     async def serve(self, peer: NodeId, stream: Stream) -> None:
         """Answer a peer's requests until it ends the stream. Raises WireError."""
         while True:
-            head = await asyncio.wait_for(stream.read(4), IDLE_SECONDS)
+            async with asyncio.timeout(IDLE_SECONDS):
+                head = await stream.read(4)
             if not head:
                 await stream.finish()
                 return
@@ -71,7 +73,8 @@ class BlobService:
             allowed = self._may_read(peer, BlobId(wanted.blob))
             data = await asyncio.to_thread(self._answer, wanted) if allowed else None
             answer = _NONE.to_bytes(4, "big") if data is None else len(data).to_bytes(4, "big") + data
-            await asyncio.wait_for(stream.write(answer), ANSWER_SECONDS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await stream.write(answer)
 
     def _answer(self, wanted: Wanted) -> bytes | None:
         match wanted:
@@ -148,7 +151,8 @@ class _Fetch:
     async def _next(self) -> Event:
         due = self._machine.deadline()
         try:
-            return await asyncio.wait_for(self._events.get(), None if due is None else max(0.0, due - time.monotonic()))
+            async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
+                return await self._events.get()
         except TimeoutError:
             return TimePassed()
 
@@ -189,7 +193,8 @@ class _Fetch:
         """Ask on a stream of this fetch's own, and give it back: a line that lives on has room for few."""
         stream = await channel.open_stream()
         try:
-            await asyncio.wait_for(stream.write(BLOB), IDLE_SECONDS)  # a peer may open a stream and take nothing on it
+            async with asyncio.timeout(IDLE_SECONDS):  # a peer may open a stream and take nothing on it
+                await stream.write(BLOB)
             return await self._ask_on(stream, peer)
         finally:
             await stream.reset()

@@ -238,7 +238,8 @@ class Post:
                 return
             kind = b""
             with contextlib.suppress(WireError, TimeoutError):  # it was given up, or says nothing: others may come
-                kind = await asyncio.wait_for(stream.read(1), FIRST_WORD_SECONDS)
+                async with asyncio.timeout(FIRST_WORD_SECONDS):
+                    kind = await stream.read(1)
             if kind == BLOB and self._on_blob is not None:
                 line.lend(self._on_blob, stream)
             else:

@@ -75,7 +75,8 @@ class GuestPipes:
             if self.broken is not None:
                 raise self.broken
             self._arrived.clear()
-            await asyncio.wait_for(self._arrived.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
         return self._inbox.popleft()
 
     @property

@@ -99,7 +99,8 @@ class RehearsedGuest:
             item = await self._queue.get()
             try:
                 limit = self._order.needs.task_seconds
-                sealed = await asyncio.wait_for(_in_thread(lambda item=item: self._task(item)), limit + 1)  # type: ignore[misc]
+                async with asyncio.timeout(limit + 1):
+                    sealed = await _in_thread(lambda item=item: self._task(item))  # type: ignore[misc]
                 output = TaskOutput(index=item.index, attempt=item.attempt, sealed=sealed, milliseconds=0.1)
                 self._results.put_nowait(output)
             except TimeoutError:

@@ -153,7 +153,8 @@ class SandboxExecutor:
         self._tickets[ticket] = answer
         try:
             socket.send_fds(control, [codec.encode(Spawn(ticket=ticket, profile=profile))], pipes.theirs)
-            pid = await asyncio.wait_for(answer, START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):
+                pid = await answer
         except (TimeoutError, OSError, Crashed) as error:
             pipes.close()
             raise Crashed(f"the fork server does not answer: {error}") from error
@@ -172,7 +173,8 @@ class SandboxExecutor:
             with contextlib.suppress(OSError):
                 self._control.send(codec.encode(Kill(pid=pid)))
             try:
-                await asyncio.wait_for(ended.wait(), KILL_SECONDS)
+                async with asyncio.timeout(KILL_SECONDS):
+                    await ended.wait()
             except TimeoutError:  # its slot is not free before it is gone; only the end of everything stops waiting
                 log.error("guest %d did not end within %g s", pid, KILL_SECONDS)
                 if self._closed:
@@ -211,7 +213,8 @@ class SandboxExecutor:
         self._tickets[0] = ready
         asyncio.get_running_loop().add_reader(ours, self._readable)
         try:
-            await asyncio.wait_for(ready, START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):
+                await ready
         except TimeoutError as error:
             raise Crashed("the fork server did not come up") from error
         return ours

@@ -200,7 +200,8 @@ class IrohWire:
         try:
             peer = glue.EndpointId.from_bytes(contact.peer)
             address = glue.EndpointAddr(peer, None, addresses)
-            return IrohChannel(await asyncio.wait_for(self._endpoint.connect(address, ALPN), DIAL_SECONDS))
+            async with asyncio.timeout(DIAL_SECONDS):
+                return IrohChannel(await self._endpoint.connect(address, ALPN))
         except TimeoutError as error:
             raise PeerUnreachable(f"nobody answered at {', '.join(addresses)} within {DIAL_SECONDS:g} s") from error
         except glue.IrohError as error:
@@ -225,7 +226,8 @@ class IrohWire:
             self._incoming.get_nowait()
         self._incoming.put_nowait(None)
         try:
-            await asyncio.wait_for(self._endpoint.close(), DIAL_SECONDS)
+            async with asyncio.timeout(DIAL_SECONDS):
+                await self._endpoint.close()
         except (glue.IrohError, TimeoutError) as error:
             log.debug("close: %s", why(error))
 

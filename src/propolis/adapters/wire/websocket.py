@@ -274,7 +274,8 @@ class WebSocketWire:
         if self._server is not None:
             self._server.close(close_connections=True)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._server.wait_closed(), DIAL_SECONDS)
+                async with asyncio.timeout(DIAL_SECONDS):
+                    await self._server.wait_closed()
 
 
 def _bytes(message: Any) -> bytes:
