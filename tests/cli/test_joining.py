@@ -36,6 +36,19 @@ def test_an_owner_that_joined_was_let_in_and_a_used_invitation_leaves_nothing(ho
     assert propolis("join", text, home=tmp_path / "first").returncode == Exit.OK, "a member stays one"
 
 
+def test_a_refused_invitation_takes_nothing_of_the_folders_owner(home, tmp_path):
+    """Somebody keeps a folder of the name we use: what is not ours stays."""
+    with Fleet(home) as owner:
+        text = owner.invite("owner")
+    assert propolis("join", text, home=tmp_path / "first").returncode == Exit.OK
+    theirs = tmp_path / "project" / "owner" / "thesis.txt"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("years of work")
+    assert propolis("join", text, home=tmp_path / "project").returncode == Exit.REFUSED
+    assert theirs.read_text() == "years of work"
+    assert [path.name for path in theirs.parent.iterdir()] == ["thesis.txt"]
+
+
 def test_a_fleet_that_does_not_answer_is_not_joined_but_may_be_later(home, tmp_path):
     from propolis.runtime import invitation
 

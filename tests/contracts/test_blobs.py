@@ -11,6 +11,7 @@ from propolis.adapters.blobs.files import FileBlobs
 from propolis.adapters.blobs.memory import MemoryBlobs
 from propolis.adapters.wire.memory import MemoryNet
 from propolis.messages.blobs import CHUNK
+from propolis.runtime import blob_service
 from propolis.runtime.blob_service import BlobService
 from propolis.terms.contact import Contact
 from propolis.terms.errors import PeerUnreachable, StoreFull, WireError
@@ -116,6 +117,27 @@ async def fetch(net, holders, blobs=None):
         for holder in holders:
             holder.task.cancel()
     return blobs
+
+
+@pytest.mark.parametrize("ticks", range(4))
+async def test_a_cancel_that_comes_together_with_an_answer_is_a_cancel(ticks):
+    """Whose answer is late by a moment ends with the fetch; before, it went on for ever, and the fetch waited for it."""
+    answer = asyncio.get_running_loop().create_future()
+
+    class Stream:
+        async def read(self, size):
+            return await answer
+
+    asking = asyncio.create_task(blob_service._exactly(Stream(), 4, 30.0))
+    await asyncio.sleep(0.01)
+    answer.set_result(b"four")
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    in_time = asking.done()
+    asking.cancel()
+    done, _ = await asyncio.wait({asking}, timeout=5)
+    assert done
+    assert in_time or asking.cancelled()
 
 
 async def test_two_holders_share_the_work():

@@ -20,6 +20,9 @@ from propolis.runtime.invitation import Invitation
 from propolis.terms.errors import ConfigError, InvitationRefused
 from propolis.terms.identity import NodeId
 
+OURS = ("identity", "blobs", "state.db*", "keeper.*", "holder.lock", "control")
+"""What a member's home may hold that never entered a fleet; whoever gave the folder may keep other things in it."""
+
 _OTHER = {Role.OWNER: "propolis join INVITATION takes it", Role.NODE: "propolis node join INVITATION takes it"}
 
 
@@ -57,16 +60,19 @@ def enlist(home: Path, invited: Invitation, role: Role, member: Callable[[], Nod
 
 
 def take_back(home: Path, *, keep_key: bool) -> None:
-    """Undo `enlist` where no fleet was entered; a home that is a member stays one."""
+    """Undo `enlist` where no fleet was entered; a home that is a member stays one, and what is not ours stays where it is."""
     known = config.read(home / "fleet.json", config.FleetFile)
     if known is None or not known.token:
         return
     (home / "fleet.json").unlink()
     if keep_key:
         return
-    shutil.rmtree(home)  # it held a key no fleet knows and a store without a job
-    if not any(home.parent.iterdir()):
-        home.parent.rmdir()
+    for name in OURS:  # a key no fleet knows and a store without a job
+        for found in home.glob(name):
+            shutil.rmtree(found) if found.is_dir() and not found.is_symlink() else found.unlink()
+    for folder in (home, home.parent):
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _named(role: Role) -> str:
