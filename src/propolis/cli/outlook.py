@@ -20,8 +20,9 @@ WHO = {
     Adversary.CO_TENANT: "other jobs",
     Adversary.MALWARE: "malware",
     Adversary.LENDER: "its owner",
-    Adversary.CHEAP_PHYSICAL: "thief, tools",
+    Adversary.CHEAP_PHYSICAL: "owner, tools",
     Adversary.LABORATORY: "laboratory",
+    Adversary.THIEF: "thief",
 }
 SELF_TOLD = "Detected is not proven: all of this is this machine's word, worth nothing against its own owner."
 HOSTS_WORD = "This is, or may be, a virtual machine: what it detects is its host's word."

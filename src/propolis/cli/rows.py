@@ -22,8 +22,9 @@ _WHO = {
     Adversary.CO_TENANT: "another job on the same machine",
     Adversary.MALWARE: "an intruder with root on an honest owner's machine",
     Adversary.LENDER: "the machine's owner, who has root",
-    Adversary.CHEAP_PHYSICAL: "the owner with a soldering iron, or a thief with the disk",
+    Adversary.CHEAP_PHYSICAL: "the owner with a soldering iron",
     Adversary.LABORATORY: "the owner with a laboratory",
+    Adversary.THIEF: "whoever took the machine switched off, or its disk",
 }
 
 

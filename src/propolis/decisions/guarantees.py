@@ -35,7 +35,7 @@ MOST_REMEMBERED = 1024
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=300)]
 Assets = Annotated[tuple[Asset, ...], msgspec.Meta(max_length=5)]
-Against = Annotated[tuple[Adversary, ...], msgspec.Meta(min_length=1, max_length=6)]
+Against = Annotated[tuple[Adversary, ...], msgspec.Meta(min_length=1, max_length=7)]
 Claims = Annotated[tuple[Claim, ...], msgspec.Meta(max_length=16)]
 
 
@@ -169,7 +169,7 @@ def guarantees(isolation: Isolation, proven: Proven, table: Table, date: Day) ->
             row, isolation, shown
         ):  # a row from the future: our clock is wrong, trust less
             continue
-        gives = Guarantee(strength=row.strength, because=row.because)
+        gives = Guarantee(strength=row.strength, because=_because(row, proven))
         for asset in row.assets:
             for adversary in row.against:
                 pair = asset, adversary
@@ -213,6 +213,12 @@ def _shown(technology: str, proven: Proven, date: Day) -> frozenset[str]:
     )
 
 
+def _because(row: Row, proven: Proven) -> str:
+    """Return why, and first of all whether it is a rehearsal."""
+    rehearsed = row.claims and any(each.emulated for each in proven if each.technology == row.technology)
+    return f"EMULATED TPM, a rehearsal: {row.because}"[:300] if rehearsed else row.because
+
+
 def _holds(row: Row, isolation: Isolation, shown: frozenset[str]) -> bool:
     if row.claims:
         return shown.issuperset(row.claims)
@@ -224,7 +230,7 @@ def _is_broken(technology: str, pair: tuple[Asset, Adversary], shown: frozenset[
     asset, adversary = pair
     return any(
         broken.technology == technology
-        and adversary >= broken.by
+        and adversary.reached(broken.by)
         and (not broken.assets or asset in broken.assets)
         and not (broken.unless and (shown is None or shown.issuperset(broken.unless)))
         for broken in table.broken

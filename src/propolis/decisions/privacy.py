@@ -43,8 +43,8 @@ KEYWORDS: Mapping[str, tuple[str, tuple[Demand, ...]]] = {
         (*_CARRIED, *_against(HARDWARE, Asset.RESULT_INTEGRITY, Adversary.MALWARE)),
     ),
     "stored": (
-        "what the machine keeps on disk is safe from a thief; its owner could still look",
-        (*_CARRIED, *_against(HARDWARE, Asset.STORED_DATA, Adversary.CHEAP_PHYSICAL)),
+        "what the machine keeps is safe from whoever steals it switched off, or its disk; its owner could still look",
+        (*_CARRIED, *_against(HARDWARE, Asset.STORED_DATA, Adversary.THIEF)),
     ),
     "trusted-lenders": (
         "hidden from the network, the orchestrator and other jobs; the owner of a machine that runs it could look",

@@ -17,19 +17,33 @@ class Asset(StrEnum):
 
 
 class Adversary(IntEnum):
-    """Who attacks, weakest first. A guarantee against one says nothing about the next."""
+    """Who attacks, weakest first up to the laboratory. A guarantee against one says nothing about the next.
+
+    A0 to A5 meet a machine that runs; the thief (docs/adr/0020) meets one that is switched off, and its owner is honest.
+    """
 
     NETWORK = 0  # on the path, or the orchestrator that passes ciphertext on
     CO_TENANT = 1  # another job on the same machine
     MALWARE = 2  # root malware on a machine whose owner is honest
     LENDER = 3  # the machine's owner, with root
-    CHEAP_PHYSICAL = 4  # the owner with a soldering iron; a thief with the disk
+    CHEAP_PHYSICAL = 4  # the owner with a soldering iron
     LABORATORY = 5  # the owner with a laboratory
+    THIEF = 6  # took the machine switched off, or its disk; none of the others
 
     @property
     def label(self) -> str:
-        """The short name used in tables: A0 to A5."""
-        return f"A{int(self)}"
+        """The short name used in tables: A0 to A5, and T for the thief."""
+        return "T" if self is Adversary.THIEF else f"A{int(self)}"
+
+    def reached(self, by: "Adversary") -> bool:
+        """Return whether a break that `by` can do is this one's to do as well.
+
+        The ladder is one of means. The thief stands beside it: a break from the network on makes evidence worthless, and with it
+        what he would be kept from; all others take a machine that runs.
+        """
+        if self is Adversary.THIEF:
+            return by in (Adversary.NETWORK, Adversary.THIEF)
+        return by is not Adversary.THIEF and self >= by
 
 
 class Level(IntEnum):

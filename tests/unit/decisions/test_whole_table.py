@@ -27,7 +27,7 @@ REVIEW = {
     ("tpm", Asset.KEYS): "YYpnn",
     ("pluton", Asset.KEYS): "YYppn",
     ("measured-boot", Asset.DATA_IN_USE): "YYpnn",
-    ("disk-encryption", Asset.STORED_DATA): "nnnpp",  # fully against a thief, nothing against the owner, and A4 is both
+    ("disk-encryption", Asset.STORED_DATA): "nnnnp",  # a thief is none of A1 to A5
     ("iommu", Asset.DATA_IN_USE): "nnnpn",
     ("memory-encryption", Asset.DATA_IN_USE): "nnnpn",
     ("secret-memory", Asset.DATA_IN_USE): "ppnnn",
