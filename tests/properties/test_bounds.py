@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from propolis.decisions import guarantees
-from propolis.decisions.capabilities import weaknesses
+from propolis.decisions import weaknesses
 from propolis.messages import blobs, codec, envelope, guest, jobs, membership, program, rows, values, zygote
 from propolis.owner import control
 from propolis.runtime import invitation

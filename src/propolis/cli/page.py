@@ -215,7 +215,7 @@ def _few(names: list[str]) -> str:
 
 
 def _foot() -> str:
-    who = "A3 is whoever owns the machine and has root; A4 comes with a soldering iron; A5 has a laboratory; T takes it switched off."
+    who = "A3 is whoever owns the machine and has root; A4 comes with a soldering iron; A5 a laboratory; T takes it switched off."
     return (
         f'<footer class="soft"><p>{who} A level counts against the adversary it stands under, and says nothing of the next.</p>'
         f"<p>propolis {escape(propolis.__version__)}. This page has no script, loads nothing, and names no person or machine.</p>"

@@ -8,7 +8,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from propolis.terms.errors import SealBroken
+from propolis.terms.errors import ProtocolMisuse, SealBroken
 from propolis.terms.identity import NodeId
 
 SEED_BYTES = 32
@@ -16,6 +16,7 @@ SIGNATURE_BYTES = 64
 
 RECEIPT = b"propolis/receipt/1"
 CHANNEL = b"propolis/channel/1"
+TOKEN = b"eyJ"  # base64url of '{"'
 
 
 def public_of(seed: bytes) -> NodeId:
@@ -32,6 +33,16 @@ def framed(context: bytes, data: bytes) -> bytes:
 def sign(seed: bytes, context: bytes, data: bytes) -> bytes:
     """Sign `data` for the purpose `context`; 64 bytes."""
     return Ed25519PrivateKey.from_private_bytes(seed).sign(framed(context, data))
+
+
+def sign_token(seed: bytes, data: bytes) -> bytes:
+    """Sign a JWT's signing input, which begins with its header in base64url: no other purpose of ours begins so.
+
+    Raises ProtocolMisuse.
+    """
+    if not data.startswith(TOKEN):
+        raise ProtocolMisuse("only a token is signed without its purpose before it")
+    return Ed25519PrivateKey.from_private_bytes(seed).sign(data)
 
 
 def verify(signer: NodeId, context: bytes, data: bytes, signature: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from propolis.decisions.weaknesses import Weaknesses
 from propolis.terms.capability import Isolation, Rung
 from propolis.terms.errors import ConfigError
 from propolis.terms.evidence import Proven
@@ -120,11 +121,13 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Known:
     """What verdicts rest on beside the machine: the table, and the day it is read on. Remembers what follows."""
 
-    __slots__ = ("_given", "date", "table")
+    __slots__ = ("_given", "date", "table", "weaknesses")
 
-    def __init__(self, *, table: Table, date: Day) -> None:
+    def __init__(self, *, table: Table, date: Day, weaknesses: Weaknesses | None = None) -> None:
+        """`weaknesses`: TPMs known to be bad; without that list no firmware counts as sound."""
         self.table = table
         self.date = date
+        self.weaknesses = weaknesses
         self._given: dict[tuple[Isolation, Proven], Guarantees] = {}
 
     def given(self, isolation: Isolation, proven: Proven) -> Guarantees:

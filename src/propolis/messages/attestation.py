@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from propolis.terms.credential import Moment
+from propolis.terms.evidence import NOTHING, Proven
 
 Nonce = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Area = Annotated[bytes, msgspec.Meta(max_length=1024)]
@@ -13,6 +14,7 @@ Register = Annotated[int, msgspec.Meta(ge=0, le=23)]
 Bank = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
 MAX_LOGS = 4 * 1024 * 1024  # bytes of one log in a message's body
+MAX_EVIDENCE = 1024 * 1024  # bytes of all that vouches for one guest
 KINDS = ("software-key/1", "tpm2-quote/1")
 
 
@@ -40,6 +42,8 @@ class Evidence(_Record, frozen=True, kw_only=True, array_like=True, forbid_unkno
     certificate: Annotated[bytes, msgspec.Meta(max_length=16 * 1024)] = b""
     ak: Area = b""
     srk: Area = b""
+    srk_attest: Area = b""  # the attestation key's word that the storage key lives beside it
+    srk_signature: Area = b""
     attest: Annotated[bytes, msgspec.Meta(max_length=4096)] = b""
     signature: Area = b""
     pcrs: Annotated[tuple[Register, ...], msgspec.Meta(max_length=24)] = ()
@@ -67,6 +71,7 @@ class Appraised(_Record, frozen=True, kw_only=True, array_like=True, forbid_unkn
 
     ear: Annotated[str, msgspec.Meta(max_length=16 * 1024)] = ""
     until: Moment = 0
+    proven: Annotated[Proven, msgspec.Meta(max_length=8)] = NOTHING  # the same, as the orchestrator places by it
     reason: Reason = ""
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from propolis.terms.bound import MAX_BOUND
 from propolis.terms.contact import Contact
 from propolis.terms.identity import Id16, Id32, Ticket
 from propolis.terms.job import MAX_TASKS, BlobRef, JobSpec, JobState
@@ -44,7 +45,7 @@ class Grant(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_
 
     job: Id16
     guest: Id16
-    sealed: Annotated[bytes, msgspec.Meta(max_length=512)]
+    sealed: Annotated[bytes, msgspec.Meta(max_length=MAX_BOUND)]
 
 
 class Denied(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="denied"):
@@ -109,7 +110,7 @@ class Stored(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown
 
 
 class GrantWanted(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="grant-wanted"):
-    """A guest is ready. `receipt` are the exact bytes the node signed."""
+    """A guest is ready. `receipt` are the exact bytes the node signed; body: the machine's evidence, as in GuestReady."""
 
     job: Id16
     receipt: Annotated[bytes, msgspec.Meta(max_length=4096)]
@@ -203,13 +204,19 @@ class HeldGuest(_Record, frozen=True, kw_only=True, array_like=True, forbid_unkn
 
 
 class Resume(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="resume"):
-    """First words of a node after Welcome: the guests it still has. Results not yet taken follow as TasksEnded."""
+    """First words of a node after Welcome: the guests it still has. Results not yet taken follow as TasksEnded.
+
+    Body, of a message with one guest that waits for its grant: its evidence, as in GuestReady.
+    """
 
     guests: Annotated[tuple[HeldGuest, ...], msgspec.Meta(max_length=256)]
 
 
 class GuestReady(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="guest-ready"):
-    """The guest runs and made its key; the receipt goes to the owner."""
+    """The guest runs and made its key; the receipt goes to the owner.
+
+    Body, where the job has a challenge: the machine's evidence for this guest: an encoded Evidence, and its two logs.
+    """
 
     job: Id16
     guest: Id16

@@ -95,4 +95,33 @@ class ShowRemovals(
     signature: Signature
 
 
-MembershipMessage = Join | Rejoin | Welcome | TurnedAway | AskInvite | Invited | Remove | Removed | ShowRemovals
+class SetPolicy(
+    msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="set-policy"
+):
+    """The operator changes the fleet's appraisal policy. Body: the order's exact bytes, which it signed (terms/policy.py)."""
+
+    request: Ticket
+    signature: Signature
+
+
+class PolicySet(
+    msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="policy-set"
+):
+    """The policy is kept and judged by, or why not."""
+
+    request: Ticket
+    reason: Reason = ""
+
+
+class ShowPolicy(
+    msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="show-policy"
+):
+    """To owners, when they enter and when it changes: the operator's newest policy. Body: its exact bytes."""
+
+    signature: Signature
+
+
+MembershipMessage = (
+    Join | Rejoin | Welcome | TurnedAway | AskInvite | Invited | Remove | Removed | ShowRemovals
+    | SetPolicy | PolicySet | ShowPolicy
+)  # fmt: skip

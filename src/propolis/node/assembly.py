@@ -23,6 +23,7 @@ from propolis.decisions.capabilities.reading import read
 from propolis.decisions.capabilities.summary import summary
 from propolis.messages import codec
 from propolis.messages.jobs import Expect
+from propolis.node import attesting
 from propolis.node.hosting import Hosting
 from propolis.parties.node import node_party
 from propolis.ports.executor import Executor
@@ -84,6 +85,7 @@ class Node:
         """Run until cancelled, barred or broken. Raises Unsupported, InvitationRefused, StoreError."""
         isolation = await self._executor.probe()
         settings = self._settings
+        attester = await attesting.attester_here(settings)
         self.report = machine.report(
             name=settings.name,
             slots=settings.slots,
@@ -94,8 +96,10 @@ class Node:
             functions_from=self._functions_from,
             offer=Offer(region=settings.region, cost=settings.cost),
             found=await asyncio.to_thread(_found),
+            shows=(attesting.KIND,) if attester is not None else (),
         )
         keys = FileKeyHome(self._home / "identity")
+        showing = attesting.Showing(attester, keys.identity) if attester is not None else None
         wires = await self._wires(keys.seed_for_wire())
         store = SqliteStore(self._home / "state.db")
         credential = self._credential()
@@ -104,6 +108,7 @@ class Node:
             self.orchestrator,
             self.report,
             known_today(),
+            node=keys.identity,
             token=bytes.fromhex(self._fleet.token),
             addresses=told([address for wire in wires for address in wire.addresses]),
             credential=credential,
@@ -113,10 +118,12 @@ class Node:
         household = Household(party, wires, store, SystemClock(), tell=self._told, seen=self._seen)
         driver = household.driver
         service = household.serve(blobs, lambda peer, blob: (peer, blob) in self._expected, visitors=True)
-        hosting = Hosting(self._executor, keys, self.report.offer, service, driver.post, credential)
+        hosting = Hosting(self._executor, keys, self.report.offer, service, driver.post, credential, showing)
         driver.on(ev.FetchProgram, lambda work: service.fetch(work.program, work.holders))
         driver.on(ev.DropProgram, lambda action: blobs.drop(action.program.id))
         hosting.attach(driver)
+        if showing is not None:
+            showing.attach(driver)
         household.start()
         for slot in range(self.report.slots):
             self._executor.warm(slot)

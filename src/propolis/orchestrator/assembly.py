@@ -49,7 +49,7 @@ class Orchestrator:
         """
         wires = await self._wires(self._is_member)
         self.addresses = told([address for wire in wires for address in wire.addresses])
-        life = self._life = Life(self._home, wires, RESERVE)
+        life = self._life = Life(self._home, wires, RESERVE, self.keys)
         pause, inviting, said = FIRST_PAUSE, invite_operator, False
 
         def serving() -> None:

@@ -16,11 +16,16 @@ from propolis.adapters.blobs.files import FileBlobs
 from propolis.adapters.solver.greedy import GreedySolver
 from propolis.adapters.store.sqlite import SqliteStore
 from propolis.adapters.world.system import SystemClock, SystemEntropy
+from propolis.crypto import ear
+from propolis.decisions.guarantees import Known
 from propolis.parties.orchestrator import OrchestratorParty
+from propolis.ports.keyhome import KeyHome
 from propolis.ports.solver import Solver
 from propolis.ports.store import Store, Write
 from propolis.ports.wire import Wire
 from propolis.protocols import session
+from propolis.protocols.attestation import appraising
+from propolis.protocols.attestation import events as asking
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import Persist
 from propolis.runtime.driver import Driver
@@ -41,9 +46,10 @@ Prepare = Callable[[OrchestratorParty], Sequence[Write]]
 class Life:
     """Lives one after the other on the same home and wires; what one learnt of the disk the next one knows."""
 
-    def __init__(self, home: Path, wires: Sequence[Wire], reserve: int) -> None:
-        """`reserve`: bytes of room below which new work is refused."""
+    def __init__(self, home: Path, wires: Sequence[Wire], reserve: int, keys: KeyHome) -> None:
+        """`reserve`: bytes of room below which new work is refused; `keys`: sign what is concluded of nodes."""
         self._home = home
+        self._keys = keys
         self._wires = wires
         self._reserve = reserve
         self._spilled_at: float | None = None
@@ -69,13 +75,15 @@ class Life:
 
     async def _live(self, store: SqliteStore, prepare: Prepare, serving: Callable[[], None]) -> None:
         clock = SystemClock()
+        known = known_today()
         party = self._party = OrchestratorParty.restored(
-            SystemEntropy(), store, known_today(), clock.now(), epoch=time.time() - clock.now()
+            SystemEntropy(), store, known, clock.now(), epoch=time.time() - clock.now()
         )
         store.commit(prepare(party))
         room = Room(store, party.first_writes(), self._reserve, self._spilled_at)
         household = Household(party, self._wires, store, clock)
         self._attach(household, party)
+        self._judge(household.driver, known)
         household.driver.post(room.look())
         household.start()
         watcher = asyncio.create_task(_watch(room, household.driver))
@@ -88,6 +96,18 @@ class Life:
             await household.stop(keep_wires=True)
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(watcher, return_exceptions=True)
+
+    def _judge(self, driver: Driver, known: Known) -> None:
+        """Say who does what the verifier asks for: appraisal beside the loop, signatures here."""
+
+        async def appraise(work: asking.Appraise) -> asking.Conclusion:
+            return await asyncio.to_thread(appraising.conclude, work, known.weaknesses, time.time())
+
+        async def sign(work: asking.SignResult) -> str:
+            return ear.sign(work.result, self._keys.sign_token)
+
+        driver.on(asking.Appraise, appraise)
+        driver.on(asking.SignResult, sign)
 
     def _attach(self, household: Household, party: OrchestratorParty) -> None:
         """Say who does what the party asks for."""

@@ -10,16 +10,23 @@ from typing import Annotated
 import msgspec
 
 from propolis.crypto import granting, sealing
+from propolis.crypto.tpm import bound
+from propolis.decisions.appraisal.member import Row
+from propolis.decisions.appraisal.policy import Policy
 from propolis.messages import codec, values
 from propolis.messages.jobs import TaskResult
 from propolis.ports.store import DropPrefix, Put, Store
-from propolis.protocols import removals
+from propolis.protocols import policies, removals
+from propolis.protocols.jobs import vouching
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
+from propolis.protocols.jobs.events import SealGrant
 from propolis.terms.credential import Credential, SignedRemovals
 from propolis.terms.errors import MalformedMessage, SealBroken
 from propolis.terms.identity import GuestId, JobId, NodeId
-from propolis.terms.job import Granted, JobSpec, Receipt
+from propolis.terms.job import Challenge, Granted, JobSpec, Receipt
+from propolis.terms.policy import PolicyOrder, SignedPolicy
+from propolis.terms.requirement import Level, Requirement
 
 OWNED = "owned"
 MAX_ROOTS = 4096
@@ -109,9 +116,34 @@ class Chest:
         except (SealBroken, MalformedMessage):
             return False
 
-    def grant(self, owned: Owned, guest: GuestId, key: bytes) -> bytes:
-        """Seal the roots to a guest (step 6). Raises SealBroken."""
-        return granting.seal_grant(owned.secret, owned.spec.id, guest, key)
+    def grant(self, owned: Owned, work: SealGrant) -> bytes:
+        """Seal the roots to a guest (step 6), and to its machine where it proved itself (6b). Raises SealBroken, Rejected."""
+        job = owned.spec.id
+        sealed = granting.seal_grant(owned.secret, job, work.guest, work.guest_key)
+        if work.machine is None:
+            return sealed
+        return bound.seal(work.machine, sealed, vouching.info(job, work.guest, work.node), secrets.token_bytes)
+
+    def policy(self) -> SignedPolicy | None:
+        """Return the newest policy of the fleet's operator that was seen."""
+        row = self._store.get(policies.TABLE, policies.ROW)
+        return codec.decode(row, SignedPolicy) if row is not None else None
+
+    def asked(self) -> Policy:
+        """Return what that policy asks of machines; the default where none was seen. Raises ConfigError."""
+        signed = self.policy()
+        return policies.told(codec.decode(signed.data, PolicyOrder) if signed is not None else None)
+
+    def challenge(self, requirement: Requirement) -> Challenge | None:
+        """Return what a job with this requirement asks every machine: nothing, where no demand rests on hardware."""
+        if not any(demand.level is Level.HARDWARE for demand in requirement.demands):
+            return None
+        policy = self.asked()
+        return Challenge(nonce=secrets.token_bytes(32), pcrs=policy.asked, bank=policy.bank)
+
+    def vouched(self) -> dict[NodeId, Row]:
+        """Return what is kept of machines that proved something to us."""
+        return {NodeId(key): codec.decode(value, Row) for key, value in self._store.scan(vouching.TABLE)}
 
     def granted(self, job: JobId) -> list[Granted]:
         """Return what is kept of the guests that were given the job's keys, in the order they were."""

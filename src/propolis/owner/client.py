@@ -17,13 +17,14 @@ from propolis.adapters.world.system import SystemClock, SystemEntropy
 from propolis.crypto import sealing
 from propolis.messages import codec
 from propolis.messages.jobs import Progress, Refused
-from propolis.messages.membership import Invited, Removed, Role
+from propolis.messages.membership import Invited, PolicySet, Removed, Role
 from propolis.messages.rows import Rows
 from propolis.owner import inviting
 from propolis.owner.asking import Asking
 from propolis.owner.chest import Chest, Owned
 from propolis.owner.live import ENDED, Draft, Live
-from propolis.parties.owner import InviteAsked, RemoveAsked, owner_party
+from propolis.parties.owner import InviteAsked, PolicyAsked, RemoveAsked, owner_party
+from propolis.protocols import policies
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import ChannelClosed, DialFailed, Event
 from propolis.protocols.membership.member import Barred, Inside
@@ -35,6 +36,7 @@ from propolis.terms.credential import Credential
 from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError, TooLarge, UnknownJob
 from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import MAX_PROGRAM_BYTES, Granted, JobState, Receipt
+from propolis.terms.policy import PolicyOrder
 
 OPERATORS = (
     "the fleet's operator, its first owner, invites and removes, while its orchestrator has room to write it down"
@@ -98,6 +100,9 @@ class Client:
             operator=self.operator_of(self._home),
             token=bytes.fromhex(self._fleet.token),
             removals=self._chest.removals(),
+            policy=self._chest.policy(),
+            rehearse=self._fleet.rehearsal,
+            rows=self._chest.vouched(),
             epoch=time.time() - clock.now(),
         )
         household = self._household = Household(
@@ -152,7 +157,8 @@ class Client:
         if sealing.sealed_program_size(len(plain)) > MAX_PROGRAM_BYTES:
             raise TooLarge(f"the program takes {len(plain) >> 20} MiB; at most {MAX_PROGRAM_BYTES >> 20} MiB, sealed")
         ref = self._blobs.put(sealing.seal_program(sealing.program_root(secret, job), job, plain))
-        spec = msgspec.structs.replace(draft.spec, program=ref)
+        challenge = self._chest.challenge(draft.spec.requirement)
+        spec = msgspec.structs.replace(draft.spec, program=ref, challenge=challenge)
         owned = Owned(spec=spec, secret=secret, bare_array=draft.bare_array, born=time.time())
         sizes = self._chest.add(owned, inputs)
         self._owned[job] = owned
@@ -232,6 +238,25 @@ class Client:
         if answer.reason:
             raise InvitationRefused(answer.reason, hint=OPERATORS)
 
+    async def policy(self) -> bytes:
+        """Return the text of the fleet's appraisal policy, as its operator signed it; empty: the default."""
+        signed = self._chest.policy()
+        if signed is None:
+            return b""
+        order: PolicyOrder = codec.decode(signed.data, PolicyOrder)
+        return order.text
+
+    async def set_policy(self, text: bytes) -> None:
+        """Sign a policy as the fleet's operator. Raises ConfigError: it is none; InvitationRefused for everyone else."""
+        if self._fleet.operator:
+            raise InvitationRefused("only the fleet's operator sets its policy", hint=OPERATORS)
+        kept = self._chest.policy()
+        known: PolicyOrder | None = codec.decode(kept.data, PolicyOrder) if kept is not None else None
+        signed = policies.sign(self._keys.sign, known, self._fleet.orchestrator.id, text)
+        answer = await self._asking.answer(lambda ticket: PolicyAsked(ticket, signed))
+        if answer.reason:
+            raise InvitationRefused(answer.reason, hint=OPERATORS)
+
     def _fail(self, error: PropolisError) -> None:
         """The driver ended (a full disk, a defect of ours): whoever waits here is told, instead of waiting for ever."""
         self._failure = error
@@ -250,7 +275,7 @@ class Client:
     # -- work and notes
 
     async def _seal_grant(self, work: ev.SealGrant) -> bytes:
-        return self._chest.grant(self._owned[work.job], work.guest, work.guest_key)
+        return self._chest.grant(self._owned[work.job], work)
 
     async def _open_results(self, work: ev.OpenResults) -> list[bool]:
         live, owned = self.live[work.job], self._owned[work.job]
@@ -288,7 +313,12 @@ class Client:
                         self._forget(job)
                 elif isinstance(message, Refused):
                     self.live[job].refused = message
-            case ev.Answered(ticket=ticket) | Invited(request=ticket) | Removed(request=ticket):
+            case (
+                ev.Answered(ticket=ticket)
+                | Invited(request=ticket)
+                | Removed(request=ticket)
+                | PolicySet(request=ticket)
+            ):
                 self._asking.answered(ticket, note)
             case _:
                 pass

@@ -24,6 +24,7 @@ from propolis.terms.credential import Credential, Key
 from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable, TooLarge
 from propolis.terms.identity import Id16, Ticket
 from propolis.terms.job import MAX_GRANTED, MAX_PROGRAM_BYTES, MAX_TASK_BYTES, Granted, JobSpec
+from propolis.terms.policy import MAX_POLICY_BYTES
 
 SOCKET = "control"
 LOCK = "holder.lock"
@@ -62,6 +63,16 @@ class AskRemoval(Request, frozen=True, tag="remove"):
 
     member: Key
     shown: Credential | None = None
+
+
+class AskPolicy(Request, frozen=True, tag="policy"):
+    """The fleet's appraisal policy."""
+
+
+class ChangePolicy(Request, frozen=True, tag="set-policy"):
+    """Another appraisal policy."""
+
+    text: Annotated[bytes, msgspec.Meta(max_length=MAX_POLICY_BYTES)]
 
 
 class AskJobs(Request, frozen=True, tag="jobs"):
@@ -114,6 +125,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_fiel
     text: Annotated[str, msgspec.Meta(max_length=16_384)] = ""
     jobs: Annotated[tuple[Id16, ...], msgspec.Meta(max_length=MAX_JOBS)] = ()
     granted: Annotated[tuple[Granted, ...], msgspec.Meta(max_length=MAX_GRANTED)] = ()
+    policy: Annotated[bytes, msgspec.Meta(max_length=MAX_POLICY_BYTES)] = b""
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_field="type", tag="opened"):
@@ -142,6 +154,8 @@ FromFollower = (
     AskOrchestrator
     | AskInvitation
     | AskRemoval
+    | AskPolicy
+    | ChangePolicy
     | AskGranted
     | AskJobs
     | AskBusy

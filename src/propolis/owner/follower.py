@@ -116,6 +116,14 @@ class Follower:
         """See owner/live.py."""
         await self._reply(control.AskRemoval(ticket=next(self._tickets), member=member, shown=shown))
 
+    async def policy(self) -> bytes:
+        """See owner/live.py."""
+        return (await self._reply(control.AskPolicy(ticket=next(self._tickets)))).policy
+
+    async def set_policy(self, text: bytes) -> None:
+        """See owner/live.py."""
+        await self._reply(control.ChangePolicy(ticket=next(self._tickets), text=text))
+
     async def busy(self) -> bool:
         """See owner/live.py."""
         return bool((await self._reply(control.AskBusy(ticket=next(self._tickets)))).text)

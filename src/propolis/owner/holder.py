@@ -111,6 +111,10 @@ class _Talk:
                 return control.Reply(ticket=ticket, text=await session.invite(role, seconds))
             case control.AskRemoval(member=member, shown=shown):
                 await session.remove(NodeId(member), shown)
+            case control.AskPolicy():
+                return control.Reply(ticket=ticket, policy=await session.policy())
+            case control.ChangePolicy(text=text):
+                await session.set_policy(text)
             case control.AskGranted(job=job):
                 return control.Reply(ticket=ticket, granted=await session.granted(JobId(job)))
             case control.AskJobs():

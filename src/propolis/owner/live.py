@@ -105,6 +105,14 @@ class Session(Protocol):
         """Remove a member from the fleet; `shown`: the credential it shows. Raises InvitationRefused, TooLarge."""
         ...
 
+    async def policy(self) -> bytes:
+        """Return the text of the fleet's appraisal policy; empty: the default."""
+        ...
+
+    async def set_policy(self, text: bytes) -> None:
+        """Set the fleet's appraisal policy. Raises ConfigError, InvitationRefused."""
+        ...
+
     async def busy(self) -> bool:
         """Return whether a job of this home has not ended."""
         ...

@@ -110,6 +110,14 @@ class Sharing:
         """Remove a member from the fleet."""
         await self._do(lambda session: session.remove(member, shown))
 
+    async def policy(self) -> bytes:
+        """Return the text of the fleet's appraisal policy."""
+        return await self._do(lambda session: session.policy())
+
+    async def set_policy(self, text: bytes) -> None:
+        """Set the fleet's appraisal policy."""
+        await self._do(lambda session: session.set_policy(text))
+
     async def busy(self) -> bool:
         """Return whether a job of this home has not ended."""
         return await self._do(lambda session: session.busy())

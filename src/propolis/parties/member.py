@@ -1,7 +1,7 @@
 """What node and owner have in common: one session with the orchestrator, kept alive, and the machines that live in it."""
 
 from propolis.messages.jobs import Expect
-from propolis.messages.membership import Invited, Removed, TurnedAway, Welcome
+from propolis.messages.membership import Invited, PolicySet, Removed, TurnedAway, Welcome
 from propolis.parties.residents import Residents, posted
 from propolis.ports.entropy import Entropy
 from propolis.protocols import session
@@ -75,7 +75,7 @@ class MemberParty:
                 return self._lead(session.Disconnected(pairs), now)
             case Heard(message=Welcome() | TurnedAway() as words):
                 return self._answered(words, now)
-            case Heard(message=Invited() | Removed() | Expect() as news):
+            case Heard(message=Invited() | Removed() | PolicySet() | Expect() as news):
                 return [Tell(news)]
             case Heard():
                 said = session.Said(notice.peer, notice.message, notice.body)

@@ -7,12 +7,25 @@ the changes all residents are told.
 from propolis.decisions.guarantees import Known
 from propolis.messages.envelope import Segment
 from propolis.messages.jobs import Answer, Ask
-from propolis.messages.membership import AskInvite, Invited, Join, Rejoin, Remove, Removed, Role, ShowRemovals
+from propolis.messages.membership import (
+    AskInvite,
+    Invited,
+    Join,
+    PolicySet,
+    Rejoin,
+    Remove,
+    Removed,
+    Role,
+    SetPolicy,
+    ShowPolicy,
+    ShowRemovals,
+)
 from propolis.parties.residents import Residents, posted
 from propolis.ports.entropy import Entropy
 from propolis.ports.store import Put
 from propolis.ports.store import Rows as Stored
 from propolis.protocols import session
+from propolis.protocols.attestation.verifier import Verifier
 from propolis.protocols.jobs.desk import DispatcherConfig
 from propolis.protocols.jobs.dispatcher import Dispatcher
 from propolis.protocols.link.office import Heard, Lost, Notice, Office, Opened, Recovered, Suspected
@@ -28,19 +41,21 @@ from propolis.protocols.machine import (
     Persist,
     TimePassed,
 )
+from propolis.protocols.membership.mandate import Change, Mandate
 from propolis.protocols.membership.registrar import Greeting, Registrar
 from propolis.terms.credential import SignedRemovals
 from propolis.terms.identity import NodeId
+from propolis.terms.policy import SignedPolicy
 from propolis.terms.time import Instant, earliest
 
 META = "meta"
 BOOT = b"boot"
-ANSWERS = (Answer, Invited, Removed)
+ANSWERS = (Answer, Invited, Removed, PolicySet)
 MAX_UNANSWERED = 8  # answers an owner may leave unacknowledged before it is asked in vain
 
 
 class OrchestratorParty:
-    """Office + Registrar + Dispatcher."""
+    """Office + Registrar + Mandate + Dispatcher + Verifier."""
 
     def __init__(
         self,
@@ -56,7 +71,9 @@ class OrchestratorParty:
         self.office = Office(entropy, link, trusting=False)
         self.registrar = Registrar(entropy, epoch)
         self.dispatcher = Dispatcher(entropy, boot, known, jobs)
-        self.residents = Residents(self.dispatcher)
+        self.mandate = Mandate()
+        self.verifier = Verifier(entropy, epoch)
+        self.residents = Residents(self.dispatcher, self.verifier)
         self._boot = boot
         self._roles: dict[NodeId, Role] = {}
         self._observed: dict[NodeId, str] = {}
@@ -77,6 +94,8 @@ class OrchestratorParty:
         party = cls(entropy, boot, known, link=link, epoch=epoch)
         party.registrar.restore(rows)
         party.dispatcher.restore(rows, now)
+        party.mandate.restore(rows)
+        party.verifier.restore(rows, party.mandate.rules)
         return party
 
     def handle(self, event: Event, now: Instant) -> list[Action]:
@@ -126,7 +145,7 @@ class OrchestratorParty:
         match notice:
             case Heard(message=Join() | Rejoin() as words):
                 return self._greet(notice.peer, words, now)
-            case Heard(message=Ask() | AskInvite() | Remove()) if (
+            case Heard(message=Ask() | AskInvite() | Remove() | SetPolicy()) if (
                 self.office.waiting(notice.peer, ANSWERS) >= MAX_UNANSWERED
             ):
                 return []  # who takes no answers gets no more of them
@@ -134,6 +153,8 @@ class OrchestratorParty:
                 return self._invite(notice.peer, ask, now)
             case Heard(message=Remove() as order) if role is Role.OWNER:
                 return self._remove(notice.peer, order, notice.body, now)
+            case Heard(message=SetPolicy() as wish) if role is Role.OWNER:
+                return self._set_policy(notice.peer, wish, notice.body, now)
             case Heard() if role is not None:
                 said = session.Said(notice.peer, notice.message, notice.body)
                 return self._lead(said, now)
@@ -172,7 +193,9 @@ class OrchestratorParty:
             report, credential = entered.report, entered.credential
             event = session.NodeEntered(peer, report, entered.addresses, credential) if report else None
         else:
-            actions += self.office.post(self._shown([peer]), now)  # before anything asks it for a key
+            actions += self.office.post(
+                self._shown([peer]) + self._policy([peer]), now
+            )  # before anything asks it for a key
         if event is not None:
             actions += self._lead(event, now)
         return actions
@@ -206,6 +229,29 @@ class OrchestratorParty:
         if signed is None:
             return []
         return [Mail(owner, ShowRemovals(signature=signed.signature), (signed.data,)) for owner in owners]
+
+    def _set_policy(self, peer: NodeId, wish: SetPolicy, body: tuple[Segment, ...], now: Instant) -> list[Action]:
+        """Keep the operator's policy, judge everybody anew by it, and show it to every owner that is here."""
+        signed = SignedPolicy(data=bytes(body[0]) if len(body) == 1 else b"", signature=wish.signature)
+        if not self.registrar.is_operator(peer):
+            change = Change(reason="only the fleet's operator sets its policy")
+        elif self.registrar.full:
+            change = Change(reason="the orchestrator's disk is full")
+        else:
+            change = self.mandate.set(peer, signed)
+        actions: list[Action] = [Persist(change.writes)] if change.writes else []
+        mails = [Mail(peer, PolicySet(request=wish.request, reason=change.reason))]
+        if change.rules is not None:
+            owners = [owner for owner, role in self._roles.items() if role is Role.OWNER]
+            mails += self._policy(owners)
+        actions += self.office.post(mails, now)
+        return actions + (self._lead(session.PolicyChanged(change.rules), now) if change.rules is not None else [])
+
+    def _policy(self, owners: list[NodeId]) -> list[Mail]:
+        signed = self.mandate.signed
+        if signed is None:
+            return []
+        return [Mail(owner, ShowPolicy(signature=signed.signature), (signed.data,)) for owner in owners]
 
     def _stays_as_stranger(self, peer: NodeId, now: Instant) -> bool:
         """A new incarnation on a channel that stands has to say who it is, in a stranger's time."""

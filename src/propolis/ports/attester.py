@@ -8,6 +8,8 @@ from typing import Protocol
 
 import msgspec
 
+from propolis.terms.bound import Bound
+
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """The keys a machine is known by: TPMT_PUBLIC of endorsement, attestation and storage key; the EK's certificate in DER.
@@ -24,10 +26,15 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
-    """One quote: TPMS_ATTEST, TPMT_SIGNATURE, the registers' values; the firmware's log and IMA's list as they were then."""
+    """One quote: TPMS_ATTEST, TPMT_SIGNATURE, the registers' values; the firmware's log and IMA's list as they were then.
+
+    `srk_attest`, `srk_signature`: the attestation key's word on the storage key, bound to the same value.
+    """
 
     attest: bytes
     signature: bytes
+    srk_attest: bytes
+    srk_signature: bytes
     values: Mapping[int, bytes]
     event_log: bytes = b""
     ima_list: bytes = b""
@@ -46,6 +53,11 @@ class Attester(Protocol):
 
     async def activate(self, blob: bytes, secret: bytes) -> bytes:
         """Open a credential made for our endorsement and attestation key. Raises TpmError: it was made for others."""
+        ...
+
+    async def unwrap(self, bound: Bound) -> tuple[bytes, bytes]:
+        """Open both parts of what was sealed to this machine (crypto/tpm/bound.py). Raises TpmError: it is for others, or the
+        registers moved."""
         ...
 
     async def close(self) -> None:

@@ -20,6 +20,10 @@ class KeyHome(Protocol):
         """Return the 64-byte Ed25519 signature over `data` for the purpose `context`."""
         ...
 
+    def sign_token(self, data: bytes) -> bytes:
+        """Return the signature over a JSON web token's signing input, as RFC 7515 has it. Raises ProtocolMisuse: it is none."""
+        ...
+
     def seed_for_wire(self) -> bytes:
         """Return the 32-byte seed for the carrier's endpoint, which must prove the same identity itself."""
         ...

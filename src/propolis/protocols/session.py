@@ -3,10 +3,12 @@
 These events belong to no family, so that machines of several families can live in one party (parties/ routes them).
 """
 
+from propolis.decisions.appraisal.policy import Rules
 from propolis.messages.envelope import Message, Segment
 from propolis.protocols.machine import Action, BodyPart, Event
 from propolis.terms.capability import CapabilityReport
 from propolis.terms.credential import Credential
+from propolis.terms.evidence import Proven
 from propolis.terms.identity import NodeId
 
 Hears = tuple[type[Message], ...]
@@ -64,6 +66,18 @@ class MemberRemoved(Change, frozen=True):
     member: NodeId
 
 
+class NodeProven(Change, frozen=True):
+    """What is proven of a node from now on; nothing, with the reason, when it is not or not any more.
+
+    `ek`: the Name of its endorsement key, as far as it was shown to hold it.
+    """
+
+    node: NodeId
+    proven: Proven
+    reason: str = ""
+    ek: bytes = b""
+
+
 class OwnerEntered(Change, frozen=True):
     """An owner's client is connected."""
 
@@ -86,7 +100,19 @@ class DiskFilled(Change, frozen=True):
     spilled: bool = False
 
 
+class PolicyChanged(Change, frozen=True):
+    """The operator's policy of appraisal is another one: whatever was concluded by the old one is over."""
+
+    rules: Rules
+
+
 # -- at a member
+
+
+class ProvenHere(Change, frozen=True):
+    """At a node: what its fleet concludes of it."""
+
+    proven: Proven
 
 
 class Connected(Change, frozen=True):

@@ -43,7 +43,8 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """fleet.json: which fleet this member belongs to; keys, token and credential in hex.
 
     `token` is there while the invitation is not spent yet. `operator` is whose word on nodes an owner takes, empty when it is
-    the operator itself. `credential` is a node's proof that the operator invited it.
+    the operator itself. `credential` is a node's proof that the operator invited it. `rehearsal`: this owner accepts what
+    emulated TPMs prove, where the fleet's policy does.
     """
 
     fleet: str
@@ -51,6 +52,7 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     token: str = ""
     operator: str = ""
     credential: str = ""
+    rehearsal: bool = False
 
     @property
     def orchestrator(self) -> Contact:
@@ -73,6 +75,8 @@ class NodeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     functions_without_namespaces: bool = False  # docs/adr/0010-functions-need-namespaces.md
     region: Region = ""
     cost: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
+    tpm: bool = True  # show what the machine's TPM attests, where there is one
+    emulated_tpm: str = ""  # socket of an emulated one to rehearse with; it proves nothing
 
 
 class OrchestratorFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from importlib import resources
 
-from propolis.decisions.capabilities.weaknesses import Weaknesses, read_weaknesses
 from propolis.decisions.guarantees import Known, read_table
+from propolis.decisions.weaknesses import Weaknesses, read_weaknesses
 from propolis.terms.evidence import NOTHING, Proven
 
 
@@ -15,7 +15,9 @@ def table_bytes() -> bytes:
 
 def known_today() -> Known:
     """Return the table and today's date (UTC). Raises ConfigError."""
-    return Known(table=read_table(table_bytes()), date=datetime.now(UTC).date().isoformat())
+    return Known(
+        table=read_table(table_bytes()), date=datetime.now(UTC).date().isoformat(), weaknesses=known_weaknesses()
+    )
 
 
 def known_weaknesses() -> Weaknesses:

@@ -107,7 +107,7 @@ class _Run:
 
     def _node_party(self, name: NodeId, token: bytes = b"") -> MemberParty:
         report = self.labour.machines[name].report
-        return node_party(self.kernel.dice(name), self.contact, report, KNOWN, token=token, link=LINK)
+        return node_party(self.kernel.dice(name), self.contact, report, KNOWN, node=name, token=token, link=LINK)
 
     def _owner_party(self, token: bytes) -> OwnerParty:
         dice = self.kernel.dice(self.owner)

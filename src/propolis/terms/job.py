@@ -7,6 +7,7 @@ import msgspec
 
 from propolis.terms.capability import Isolation, Offer
 from propolis.terms.credential import Credential, Moment, Signature
+from propolis.terms.evidence import NOTHING, Proven
 from propolis.terms.identity import BlobId, GuestId, Id16, Id32, JobId, NodeId
 from propolis.terms.requirement import Requirement
 
@@ -52,6 +53,14 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_u
     python: Annotated[str, msgspec.Meta(max_length=20)] = ""  # "" = any; ">=3.11" style otherwise
 
 
+class Challenge(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
+    """What the owner wants to see of the machine under each guest: these registers, bound to a nonce of this job."""
+
+    nonce: Id32
+    pcrs: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=23)], ...], msgspec.Meta(min_length=1, max_length=24)]
+    bank: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
+
+
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):
     """What the owner asks for, as the orchestrator and the nodes may know it."""
 
@@ -62,6 +71,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid
     program: BlobRef
     requirement: Requirement
     needs: Needs = Needs()
+    challenge: Challenge | None = None  # set where the requirement rests on hardware (docs/specs/job.md, step 5a)
 
     @property
     def id(self) -> JobId:
@@ -112,3 +122,4 @@ class Granted(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid
     receipt: Annotated[bytes, msgspec.Meta(max_length=4096)]  # a Receipt, as it was signed
     signature: Signature
     at: Moment
+    proven: Annotated[Proven, msgspec.Meta(max_length=8)] = NOTHING  # what its machine proved to us by then

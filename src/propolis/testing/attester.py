@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable
 
-from propolis.crypto.tpm import outside, public
+from propolis.crypto.tpm import attest, bound, outside, public
 from propolis.crypto.tpm.ids import Alg
 from propolis.ports.attester import Attester
 from propolis.terms.errors import TpmError
@@ -48,8 +48,30 @@ async def a_credential_made_for_it_opens_and_no_other(make: Make) -> None:
     raise AssertionError("a credential for another attestation key opened")
 
 
+async def what_is_sealed_to_it_opens_while_it_is_as_it_was_quoted(make: Make) -> None:
+    """Both parts open for the machine that was quoted, and for no other purpose."""
+    attester = await make()
+    identity = await attester.identity()
+    shown = await attester.show(b"b" * 32, PCRS, Alg.SHA256)
+    said = attest.parse(shown.srk_attest)
+    srk = public.parse(identity.srk)
+    assert (said.certified, said.extra) == (srk.name, b"b" * 32)
+    machine = bound.Machine(ek=public.parse(identity.ek), ak=public.parse(identity.ak), srk=srk, registers=shown.values)
+    sealed = bound.read(bound.seal(machine, b"a grant", b"purpose", secrets.token_bytes))
+    parts = await attester.unwrap(sealed)
+    assert bound.opened(sealed, *parts, b"purpose") == b"a grant"
+    moved = {**shown.values, PCRS[0]: secrets.token_bytes(32)}
+    other = bound.Machine(ek=machine.ek, ak=machine.ak, srk=srk, registers=moved)
+    try:
+        await attester.unwrap(bound.read(bound.seal(other, b"a grant", b"purpose", secrets.token_bytes)))
+    except TpmError:
+        return
+    raise AssertionError("what was sealed to other registers opened")
+
+
 SUITE = (
     it_is_the_same_machine_each_time,
     a_quote_is_bound_and_of_the_registers_asked_for,
     a_credential_made_for_it_opens_and_no_other,
+    what_is_sealed_to_it_opens_while_it_is_as_it_was_quoted,
 )

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from propolis.crypto import identity
 from propolis.ports.keyhome import KeyHome
-from propolis.terms.errors import SealBroken
+from propolis.terms.errors import ProtocolMisuse, SealBroken
 
 Open = Callable[[], KeyHome]
 
@@ -33,8 +35,22 @@ def every_home_has_a_key_of_its_own(open_home: Open) -> None:
     assert open_home().identity != open_home().identity
 
 
+def a_token_is_signed_as_it_is_and_nothing_else_is(open_home: Open) -> None:
+    """A token's signature verifies over its own bytes; what is no token is refused, so that no purpose is evaded."""
+    keys = open_home()
+    signed = keys.sign_token(b"eyJhbGciOiJFZERTQSJ9.e30")
+    Ed25519PublicKey.from_public_bytes(keys.identity).verify(signed, b"eyJhbGciOiJFZERTQSJ9.e30")
+    for data in (b"", b"propolis/receipt/1\x00x"):
+        try:
+            keys.sign_token(data)
+        except ProtocolMisuse:
+            continue
+        raise AssertionError("something else than a token was signed without a purpose")
+
+
 SUITE = (
     signs_under_its_identity_and_for_one_purpose,
     gives_the_carrier_the_same_identity,
     every_home_has_a_key_of_its_own,
+    a_token_is_signed_as_it_is_and_nothing_else_is,
 )

@@ -4,7 +4,7 @@ import pytest
 from trees import TREES, intel, linux, tpm
 
 from propolis.decisions.capabilities.reading import read
-from propolis.decisions.capabilities.weaknesses import Weaknesses, concerns, read_weaknesses, version
+from propolis.decisions.weaknesses import Weaknesses, concerns, read_weaknesses, version
 from propolis.terms.errors import ConfigError
 from propolis.terms.finding import State
 

@@ -8,9 +8,11 @@ from typing import TypeVar
 
 from propolis.adapters.tpm import keys
 from propolis.adapters.tpm.client import Tpm
+from propolis.crypto.tpm.ids import Alg, SessionKind
 from propolis.ports.attester import Identity, Shown
 from propolis.ports.entropy import Entropy
 from propolis.ports.tpm import TpmLine
+from propolis.terms.bound import Bound
 
 T = TypeVar("T")
 EVENT_LOG = Path("/sys/kernel/security/tpm0/binary_bios_measurements")
@@ -47,9 +49,13 @@ class TpmAttester:
                 before = [_read(path) for path in self._logs]
                 made = tpm.quote(ak, pcrs, binding, bank)
                 values = tpm.pcr_read(pcrs, bank)
+                with keys.storage_key(tpm) as srk:
+                    beside = tpm.certify(srk, ak, binding)
             return Shown(
                 attest=made.attest,
                 signature=made.signature,
+                srk_attest=beside.attest,
+                srk_signature=beside.signature,
                 values=values,
                 event_log=before[0],
                 ima_list=_read(self._logs[1]) or before[1],  # it may have grown; the prefix that was quoted counts
@@ -64,6 +70,26 @@ class TpmAttester:
             chosen = keys.endorsement(tpm)
             with keys.endorsement_key(tpm, chosen) as ek, keys.attestation_key(tpm) as ak:
                 return tpm.activate(ak, ek, ek, blob, secret)
+
+        return await self._with(opened)
+
+    async def unwrap(self, bound: Bound) -> tuple[bytes, bytes]:
+        """Open both parts. Raises TpmError."""
+
+        def opened(tpm: Tpm) -> tuple[bytes, bytes]:
+            chosen = keys.endorsement(tpm)
+            with keys.endorsement_key(tpm, chosen) as ek, keys.attestation_key(tpm) as ak:
+                one = tpm.activate(ak, ek, ek, bound.credential, bound.secret)
+            with keys.storage_key(tpm) as srk:
+                with tpm.session(srk) as session:
+                    taken = tpm.import_wrapped(srk, session, bound.area, bound.duplicate, bound.seed)
+                with (
+                    tpm.session(srk) as session,
+                    tpm.loaded(srk, taken, session) as item,
+                    tpm.session(srk, kind=SessionKind.POLICY) as proving,
+                ):
+                    tpm.policy_pcr(proving, bound.pcrs, Alg.SHA256)
+                    return one, tpm.unseal(item, proving)
 
         return await self._with(opened)
 

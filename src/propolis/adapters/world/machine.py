@@ -66,6 +66,7 @@ def report(
     functions_from: Rung,
     offer: Offer,
     found: tuple[Detected, ...] = (),
+    shows: tuple[str, ...] = (),
 ) -> CapabilityReport:
     """Return what the agent tells; zeros are found out."""
     count = slots or cores()
@@ -83,4 +84,5 @@ def report(
         functions_from=functions_from,
         offer=offer,
         found=found,
+        shows=shows,
     )

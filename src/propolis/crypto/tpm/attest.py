@@ -42,7 +42,8 @@ class Attested(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     selections: tuple[Selection, ...] = ()
     digest: bytes = b""
-    certified: bytes = b""
+    certified: bytes = b""  # of a certification: the object's Name,
+    place: bytes = b""  # and its Qualified Name, which tells its hierarchy
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -72,18 +73,18 @@ def parse(data: bytes) -> Attested:
         firmware=reader.u64(),
     )
     selections: tuple[Selection, ...] = ()
-    digest = certified = b""
+    digest = certified = place = b""
     if kind == Tag.ATTEST_QUOTE:
         selections, digest = selections_of(reader), reader.sized(64)
     elif kind == Tag.ATTEST_CERTIFY:
-        certified = reader.sized(68)
-        reader.sized(68)
+        certified, place = reader.sized(68), reader.sized(68)
     else:
         raise Rejected("attest_type", f"an attestation of type {kind:#06x}")
     reader.end()
     return Attested(
-        kind=kind, signer=signer, extra=extra, clock=clock, selections=selections, digest=digest, certified=certified
-    )
+        kind=kind, signer=signer, extra=extra, clock=clock, selections=selections, digest=digest, certified=certified,
+        place=place,
+    )  # fmt: skip
 
 
 def _boolean(reader: Reader) -> bool:

@@ -200,6 +200,11 @@ def sealed_object(policy: bytes, *, with_auth: bool) -> bytes:
     return _head(Alg.KEYEDHASH, attributes, policy) + _NULL + sized(b"")
 
 
+def imported_object(policy: bytes, unique: bytes) -> bytes:
+    """A keyed-hash object that others made and wrapped to a storage key: released by its policy alone."""
+    return _head(Alg.KEYEDHASH, Attribute.NO_DA, policy) + _NULL + sized(unique)
+
+
 def verifying_key(key: ec.EllipticCurvePublicKey) -> bytes:
     """The public area of somebody's P-256 signing key, for TPM2_LoadExternal."""
     head = _head(Alg.ECC, Attribute.USER_WITH_AUTH | Attribute.SIGN, b"")

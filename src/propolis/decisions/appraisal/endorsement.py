@@ -4,12 +4,13 @@ EK certificates are no TLS certificates: no host name, their own key usage, a cr
 TPM's model (TCG EK Credential Profile 2.5, 3.2).
 """
 
+import binascii
 from collections.abc import Iterable
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from propolis.crypto import paths, x509
+from propolis.crypto import der, paths, x509
 from propolis.crypto.paths import Roots
 from propolis.crypto.tpm.ids import Attribute
 from propolis.crypto.tpm.public import Public
@@ -19,6 +20,10 @@ from propolis.terms.calendar import Seconds
 from propolis.terms.errors import Rejected
 
 EK_PURPOSE = "2.23.133.8.1"  # tcg-kp-EKCertificate
+MANUFACTURER = "2.23.133.2.1"  # tcg-at-tpmManufacturer
+ALTERNATIVE_NAME = "2.5.29.17"
+DIRECTORY_NAME = 0xA4
+IBM_BY_NUMBER = b"00001014"  # what emulators state
 _MUST = Attribute.FIXED_TPM | Attribute.FIXED_PARENT | Attribute.RESTRICTED | Attribute.DECRYPT
 
 
@@ -28,6 +33,7 @@ class Endorsed(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     maker: Maker | None
     until: int
+    manufacturer: str = ""  # in the letters of TCG's registry, as the certificate says it
 
 
 def check_key(ek: Public) -> None:
@@ -51,7 +57,33 @@ def verify(ek: Public, certificate: bytes, pool: Iterable[Certificate], roots: R
     except Rejected as error:
         raise Rejected(_REASONS.get(error.reason, "ek_chain"), str(error)) from error
     root = path[-1].pin
-    return Endorsed(root=root, maker=ROOTS.get(root), until=min(each.not_after for each in path))
+    until = min(each.not_after for each in path)
+    return Endorsed(root=root, maker=ROOTS.get(root), until=until, manufacturer=_manufacturer(leaf))
+
+
+def _manufacturer(leaf: Certificate) -> str:
+    """Return tpmManufacturer of the alternative name (TCG EK Credential Profile 2.5, 3.1.2): letters, "" where it tells none."""
+    found = leaf.extensions.get(ALTERNATIVE_NAME)
+    for general in der.children(der.one(found.value)) if found is not None else []:
+        if general.tag != DIRECTORY_NAME:
+            continue
+        for group in der.children(der.one(general.body)):
+            for pair in der.children(group):
+                parts = der.children(pair)
+                if len(parts) == 2 and parts[0].tag == der.OID and der.oid(parts[0]) == MANUFACTURER:
+                    return _letters(parts[1].body)
+    return ""
+
+
+def _letters(value: bytes) -> str:
+    """Return the letters behind "id:494E5443"."""
+    digits = value.removeprefix(b"id:")
+    if digits == IBM_BY_NUMBER:
+        return "IBM"
+    try:
+        return binascii.unhexlify(digits).rstrip(b"\0 ").decode("ascii") if len(digits) == 8 else ""
+    except ValueError:
+        return ""
 
 
 def _numbers(key: object) -> object:

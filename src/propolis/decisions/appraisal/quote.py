@@ -105,15 +105,20 @@ def _check_values(digest: bytes, values: Mapping[int, bytes], asked: Asked) -> N
         raise Rejected("pcr_digest", "the values do not hash to what the TPM signed")
 
 
+def check_history(now: Clock, before: Clock) -> None:
+    """Step 9, across boots: counts only go up. Raises Rejected(clock_rollback): an old state of a virtual TPM was restored."""
+    if now.resets < before.resets or (now.resets == before.resets and now.clock < before.clock):
+        raise Rejected("clock_rollback", "the TPM's clock or counts went back: an old state was restored")
+    if now.resets == before.resets and now.restarts < before.restarts:
+        raise Rejected("clock_rollback", "the TPM's count of restarts went back")
+
+
 def check_clock(now: Clock, before: Clock | None) -> None:
     """Step 9: nothing was reset, set back or exchanged since. Raises Rejected: firmware, clock_rollback, reset."""
     if before is None:
         return
     if now.firmware != before.firmware:
         raise Rejected("firmware", "the TPM runs other firmware than before")
-    if now.resets < before.resets or (now.resets == before.resets and now.clock < before.clock):
-        raise Rejected("clock_rollback", "the TPM's clock or counts went back: an old state was restored")
+    check_history(now, before)
     if now.resets != before.resets:
         raise Rejected("reset", "the machine was reset since")
-    if now.restarts < before.restarts:
-        raise Rejected("clock_rollback", "the TPM's count of restarts went back")

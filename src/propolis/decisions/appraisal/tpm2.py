@@ -172,10 +172,11 @@ def appraise(verified: Verified, reference: Reference = NO_REFERENCE) -> Apprais
         "secure-boot": fact["secure-boot"] is True,
         "known-image": known,
     }
-    return appraised(verified, claims, _vector(fact, claims, known=known))
+    return appraised(verified, claims, vector(fact, claims, known=known))
 
 
-def _vector(fact: Facts, claims: Mapping[str, bool], *, known: bool) -> Vector:
+def vector(fact: Facts, claims: Mapping[str, bool], *, known: bool) -> Vector:
+    """Return the AR4SI vector of a quote; of `claims`, endorsed and resident-key are looked at."""
     executables = Value.NO_CLAIM
     if fact["log"] is True:
         executables = Value.APPROVED_BOOT if known else Value.UNRECOGNIZED

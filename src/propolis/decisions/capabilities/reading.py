@@ -21,7 +21,7 @@ from propolis.decisions.capabilities import (
 )
 from propolis.decisions.capabilities.catalogue import CATALOGUE
 from propolis.decisions.capabilities.look import Look, words
-from propolis.decisions.capabilities.weaknesses import NONE_KNOWN, Weaknesses
+from propolis.decisions.weaknesses import NONE_KNOWN, Weaknesses
 from propolis.terms.finding import Contradiction, Fact, Findings, State
 from propolis.terms.recording import Recording
 

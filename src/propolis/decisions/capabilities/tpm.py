@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from propolis.decisions.capabilities.look import Look, best, hexadecimal, number
-from propolis.decisions.capabilities.weaknesses import Version, Weakness, Weaknesses, concerns
+from propolis.decisions.weaknesses import Version, Weakness, Weaknesses, concerns
 from propolis.terms.finding import Fact, State
 from propolis.terms.requirement import Adversary, Day
 

@@ -11,7 +11,7 @@ import msgspec
 
 from propolis.decisions.capabilities.look import Look, number, pairs
 from propolis.decisions.capabilities.tpm import identity
-from propolis.decisions.capabilities.weaknesses import Weaknesses, version
+from propolis.decisions.weaknesses import Weaknesses, version
 from propolis.terms.finding import Fact, State
 
 COMPUTER = "call:cim computer"  # Manufacturer, Model, HypervisorPresent, TotalPhysicalMemory

@@ -70,8 +70,8 @@ class Attester:
             case say.Activate(nonce=nonce, blob=blob, secret=secret) if nonce == self._nonce and not self._opened:
                 self._opened = True
                 self._out.append(ev.OpenCredential(self._ticket(), blob, secret))
-            case say.Appraised():
-                self._out.append(Tell(message))
+            case say.Appraised(proven=proven):
+                self._out += [Tell(message), session.Announce(session.ProvenHere(proven))]
             case _:
                 pass
 

@@ -8,10 +8,10 @@ import hmac
 from enum import StrEnum
 from typing import ClassVar
 
-import msgspec
-
 from propolis.crypto import ear
-from propolis.crypto.tpm import outside, public
+from propolis.crypto.tpm import outside
+from propolis.decisions.appraisal.member import Judged, Row
+from propolis.decisions.appraisal.policy import DEFAULT, Rules
 from propolis.messages import attestation as say
 from propolis.messages import codec
 from propolis.messages.envelope import Message, Segment
@@ -29,9 +29,9 @@ from propolis.terms.trust import Tier
 
 ATTESTED = "attested"
 ROUND_SECONDS = 120.0  # a slow chip makes a key and two signatures in it
-LEASE_SECONDS = 600.0
 AGAIN_SECONDS = 60.0  # after a round that came to nothing
-TECHNOLOGIES = {"tpm2-quote/1": ("tpm", "measured-boot")}
+HARDWARE = ("tpm2-quote/1",)
+RESIDENT = "resident-key"  # what an opened credential shows
 Output = Action | Mail
 
 
@@ -44,14 +44,6 @@ class Stage(StrEnum):
     SIGNING = "signing"
 
 
-class Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """What the policy wants to see: registers of one bank; the name under which results say so."""
-
-    policy: str = "default"
-    pcrs: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7)
-    bank: int = 0x000B
-
-
 class _Round:
     """One conversation with one node."""
 
@@ -59,7 +51,8 @@ class _Round:
         self.nonce = nonce
         self.due = due
         self.stage = Stage.ASKED
-        self.conclusion = ev.Conclusion()
+        self.judged: Judged | None = None
+        self.proven: Proven = NOTHING
         self.secret = b""
 
 
@@ -79,12 +72,12 @@ class Verifier:
     hears: ClassVar[session.Hears] = (say.Evidence, say.Activated)
     takes: ClassVar[session.Takes] = ()
 
-    def __init__(self, entropy: Entropy, asking: Asking, epoch: float) -> None:
-        """`epoch`: seconds since 1970 at instant 0."""
+    def __init__(self, entropy: Entropy, epoch: float) -> None:
+        """`epoch`: seconds since 1970 at instant 0. Judges by the default policy until it hears of another."""
         self._entropy = entropy
-        self._asking = asking
+        self._rules = Rules(DEFAULT)
         self._epoch = epoch
-        self._rows: dict[NodeId, ev.Row] = {}
+        self._rows: dict[NodeId, Row] = {}
         self._holders: dict[bytes, NodeId] = {}  # endorsement key -> the one node it serves
         self._nodes: dict[NodeId, _Standing] = {}
         self._work: dict[int, NodeId] = {}
@@ -92,20 +85,23 @@ class Verifier:
         self._now = Instant(0.0)
         self._out: list[Output] = []
 
-    def restore(self, rows: Rows) -> None:
-        """Take what is stored. Raises MalformedMessage."""
+    def restore(self, rows: Rows, rules: Rules) -> None:
+        """Take what is stored, and the policy. Raises MalformedMessage."""
+        self._rules = rules
         for key, value in rows.scan(ATTESTED):
-            self._keep(NodeId(key), codec.decode(value, ev.Row))
+            self._keep(NodeId(key), codec.decode(value, Row))
 
     def handle(self, event: Event, now: Instant) -> list[Output]:
         """Take one event."""
         self._now = now
         match event:
             case session.NodeEntered(node=node, report=report):
-                self._nodes[node] = _Standing(tuple(kind for kind in report.shows if kind in TECHNOLOGIES))
+                self._nodes[node] = _Standing(tuple(kind for kind in report.shows if kind in HARDWARE))
                 self._begin(node)
             case session.NodeLost(node=node) | session.MemberRemoved(member=node):
                 self._nodes.pop(node, None)
+            case session.PolicyChanged(rules=rules):
+                self._anew(rules)
             case session.Said(peer=peer, message=message, body=body):
                 self._said(peer, message, body)
             case WorkDone(ticket=ticket, result=result):
@@ -140,8 +136,17 @@ class Verifier:
         if not node.kinds:
             return
         node.round = _Round(self._entropy.draw(32), Instant(self._now + ROUND_SECONDS))
-        asking = self._asking
-        self._say(name, say.Challenge(nonce=node.round.nonce, pcrs=asking.pcrs, bank=asking.bank))
+        policy = self._rules.policy
+        self._say(name, say.Challenge(nonce=node.round.nonce, pcrs=policy.asked, bank=policy.bank))
+
+    def _anew(self, rules: Rules) -> None:
+        """Another policy: what the old one concluded is over at once, and everybody is asked again."""
+        self._rules = rules
+        for name, node in self._nodes.items():
+            if node.until is not None:
+                node.until = None
+                self._tell(name, NOTHING, reason="policy: the fleet's policy changed, and the node is asked anew")
+            self._begin(name)
 
     def _said(self, peer: NodeId, message: Message, body: tuple[Segment, ...]) -> None:
         node = self._nodes.get(peer)
@@ -164,21 +169,22 @@ class Verifier:
             return
         node.round.stage = Stage.JUDGED
         before = self._rows.get(peer)
-        self._out.append(ev.Appraise(self._ticket(peer), peer, evidence, body, before))
+        ticket = self._ticket(peer)
+        self._out.append(ev.Appraise(ticket, peer, evidence, body, self._rules, before, leased=node.until is not None))
 
     def _judged(self, peer: NodeId, node: _Standing, found: ev.Conclusion) -> None:
         """Step 15: one endorsement key, one node; one node, its keys, for good."""
         assert node.round is not None
-        if found.reason or found.row is None:
+        if found.reason or found.judged is None:
             self._refuse(peer, found.reason or "malfunction", found.text)
             return
-        known, row = self._rows.get(peer), found.row
+        known, row = self._rows.get(peer), found.judged.row
         if known is not None and (known.ek, known.ak) != (row.ek, row.ak):
             self._refuse(peer, "identity", "this node was enrolled with other keys; its operator has to enrol it anew")
         elif self._holders.get(row.ek, peer) != peer:
             self._refuse(peer, "identity", "this endorsement key is another node's")
         else:
-            node.round.conclusion = found
+            node.round.judged = found.judged
             if known is not None:
                 self._conclude(peer, node)
             else:
@@ -187,12 +193,14 @@ class Verifier:
     def _activate(self, peer: NodeId, node: _Standing) -> None:
         """Step 14: only a TPM that holds both keys opens what is made for both."""
         assert node.round is not None
-        found, round_ = node.round.conclusion, node.round
+        assert node.round.judged is not None
+        found, round_ = node.round.judged, node.round
         round_.secret = self._entropy.draw(32)
         scalar = int.from_bytes(self._entropy.draw(40), "big") % (2**255) + 1
         try:
-            ek, ak = public.parse(found.ek), public.parse(found.ak)
-            blob, secret = outside.make_credential(ek, ak.name, round_.secret, self._entropy.draw(32), scalar)
+            blob, secret = outside.make_credential(
+                found.ek, found.ak.name, round_.secret, self._entropy.draw(32), scalar
+            )
         except Rejected as error:
             self._refuse(peer, error.reason, str(error))
             return
@@ -211,17 +219,19 @@ class Verifier:
     def _conclude(self, peer: NodeId, node: _Standing) -> None:
         """Step 17: what was found holds for a lease; half-way it is asked anew."""
         assert node.round is not None
-        found = node.round.conclusion
-        assert found.row is not None
+        found = node.round.judged
+        assert found is not None
         self._keep(peer, found.row)
         self._out.append(Persist((Put(ATTESTED, peer, codec.encode(found.row)),)))
-        seconds = min(LEASE_SECONDS, max(0.0, found.until - (self._epoch + self._now)))
+        if found.pending:
+            self._refuse(peer, "pending", found.pending)
+            return
+        seconds = min(float(self._rules.policy.lease_seconds), max(0.0, found.until - (self._epoch + self._now)))
         node.until, node.next = Instant(self._now + seconds), Instant(self._now + seconds / 2)
         node.round.stage = Stage.SIGNING
-        claims = (*found.claims, "resident-key")
-        self._tell(peer, _proven(node.kinds, claims, self._epoch + node.until), emulated=found.emulated)
-        result = self._result(peer, node, claims)
-        self._out.append(ev.SignResult(self._ticket(peer), result))
+        claims = tuple(sorted({*found.claims, RESIDENT}))
+        node.round.proven = _proven(found, claims, self._epoch + node.until)
+        self._out.append(ev.SignResult(self._ticket(peer), self._result(peer, node, claims)))
 
     def _refuse(self, peer: NodeId, reason: str, text: str) -> None:
         """Step 18: it is over at once, and why is told."""
@@ -240,8 +250,12 @@ class Verifier:
         if isinstance(result, ev.Conclusion) and node.round.stage is Stage.JUDGED:
             self._judged(peer, node, result)
         elif isinstance(result, str) and node.round.stage is Stage.SIGNING and node.until is not None:
-            node.round = None
-            self._say(peer, say.Appraised(ear=result, until=int(self._epoch + node.until)))
+            proven, node.round = node.round.proven, None
+            until = int(self._epoch + node.until)
+            self._say(
+                peer, say.Appraised(ear=result, until=until, proven=proven)
+            )  # it hears so before it is asked to act on it
+            self._tell(peer, proven)
 
     def _failed(self, ticket: int, why: str) -> None:
         peer = self._work.pop(ticket, None)
@@ -260,17 +274,18 @@ class Verifier:
 
     # -- small
 
-    def _keep(self, peer: NodeId, row: ev.Row) -> None:
+    def _keep(self, peer: NodeId, row: Row) -> None:
         self._rows[peer] = row
         self._holders[row.ek] = peer
 
     def _result(self, peer: NodeId, node: _Standing, claims: tuple[str, ...]) -> ear.Result:
         assert node.round is not None
-        found, until = node.round.conclusion, node.until if node.until is not None else NEVER
+        found, until = node.round.judged, node.until if node.until is not None else NEVER
+        assert found is not None
         appraisal = ear.Appraisal(
             status=Tier.WARNING if found.emulated else found.vector.status,
             vector=found.vector,
-            policies=(self._asking.policy,),
+            policies=(self._rules.policy.name,),
             claims=claims,
             technology=node.kinds[0],
             emulated=found.emulated,
@@ -293,11 +308,14 @@ class Verifier:
     def _say(self, peer: NodeId, message: Message) -> None:
         self._out.append(Mail(peer, message))
 
-    def _tell(self, peer: NodeId, proven: Proven, *, emulated: bool = False, reason: str = "") -> None:
-        self._out.append(session.Announce(ev.NodeProven(peer, proven, emulated, reason)))
+    def _tell(self, peer: NodeId, proven: Proven, *, reason: str = "") -> None:
+        row = self._rows.get(peer)
+        self._out.append(session.Announce(session.NodeProven(peer, proven, reason, row.ek if row is not None else b"")))
 
 
-def _proven(kinds: tuple[str, ...], claims: tuple[str, ...], until: float) -> Proven:
-    """Return the claims for every technology that this kind of evidence speaks of."""
-    names = [name for kind in kinds for name in TECHNOLOGIES[kind]]
-    return tuple(Attested(technology=name, claims=tuple(sorted(set(claims))), until=day(until)) for name in names)
+def _proven(found: Judged, claims: tuple[str, ...], until: float) -> Proven:
+    """Return the claims for every technology that this evidence speaks of."""
+    return tuple(
+        Attested(technology=name, claims=claims, until=day(until), emulated=found.emulated)
+        for name in found.technologies
+    )

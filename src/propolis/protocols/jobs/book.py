@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from propolis.messages.envelope import Segment
 from propolis.messages.jobs import TaskResult
 from propolis.messages.rows import MAX_EVENTS
 from propolis.protocols.jobs.bits import Bits
@@ -53,7 +54,7 @@ class Guest:
     """One guest as the dispatcher sees it."""
 
     __slots__ = (
-        "armed", "born", "due", "ended", "heard", "id", "job", "node", "outstanding", "pace", "phase", "receipt",
+        "armed", "born", "due", "ended", "evidence", "heard", "id", "job", "node", "outstanding", "pace", "phase", "receipt",
         "retiring", "signature",
     )  # fmt: skip
 
@@ -66,6 +67,7 @@ class Guest:
         self.pace = 0.0  # milliseconds per task, smoothed; 0 = unknown
         self.receipt = b""
         self.signature = b""
+        self.evidence: tuple[Segment, ...] = ()  # until its owner was asked and answered
         self.born = now
         self.heard = now  # its last result, or the first batch after it had nothing to do
         self.ended = 0  # results accepted
@@ -77,7 +79,19 @@ class Guest:
 class Node:
     """One node as the dispatcher sees it."""
 
-    __slots__ = ("addresses", "credential", "guests", "holds", "id", "proven", "report", "suspect", "up")
+    __slots__ = (
+        "addresses",
+        "credential",
+        "ek",
+        "guests",
+        "holds",
+        "id",
+        "proven",
+        "report",
+        "suspect",
+        "unproven",
+        "up",
+    )
 
     def __init__(
         self,
@@ -90,6 +104,8 @@ class Node:
         self.credential = credential
         self.report = report
         self.proven: Proven = NOTHING
+        self.unproven = ""  # why nothing is proven, where it tried
+        self.ek = b""  # Name of its endorsement key, once it showed to hold it
         self.addresses = addresses
         self.up = True
         self.suspect = False

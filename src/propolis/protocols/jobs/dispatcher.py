@@ -104,6 +104,8 @@ class Dispatcher:
                 hosting.suspected(desk, node, suspect=True)
             case session.NodeRecovered(node=node):
                 hosting.suspected(desk, node, suspect=False)
+            case session.NodeProven():
+                hosting.proven(desk, event, now)
             case session.NodeLost(node=node):
                 hosting.lost(desk, node, now)
             case session.MemberRemoved(member=member):
@@ -115,10 +117,8 @@ class Dispatcher:
             case session.OwnerLost(owner=owner):
                 desk.owners.discard(owner)
                 desk.dirty = True
-            case session.DiskFilled(full=full, spilled=spilled):
-                desk.disk_full, desk.spilled, desk.dirty = full, spilled, True
-                for job in desk.jobs.values():
-                    desk.feed_all(job)
+            case session.DiskFilled():
+                self._disk_filled(event)
             case WorkDone(ticket=ticket, result=result):
                 self._work_done(ticket, result, now)
             case WorkFailed(ticket=ticket, code=code, reason=reason):
@@ -191,15 +191,21 @@ class Dispatcher:
         desk = self.desk
         match message:
             case say.Resume():
-                hosting.resume(desk, peer, message)
+                hosting.resume(desk, peer, message, body)
             case say.GuestReady() | say.GuestServing() | say.GuestGone():
-                hosting.moved(desk, peer, message, now)
+                hosting.moved(desk, peer, message, body, now)
             case say.TasksEnded():
                 hosting.tasks_ended(desk, peer, message, body, now)
             case say.HasProgram(program=program):
                 hosting.holds(desk, peer, program.id)
             case _:
                 pass
+
+    def _disk_filled(self, event: session.DiskFilled) -> None:
+        desk = self.desk
+        desk.disk_full, desk.spilled, desk.dirty = event.full, event.spilled, True
+        for job in desk.jobs.values():
+            desk.feed_all(job)
 
     def _settle(self, now: Instant) -> None:
         """Close guests that must go, feed jobs that may be fed, place what is left, until nothing asks for more."""

@@ -5,15 +5,17 @@ from typing import Any
 
 import msgspec
 
+from propolis.crypto.tpm.bound import Machine
 from propolis.messages.envelope import Message, Segment
 from propolis.messages.jobs import TaskResult
 from propolis.ports.executor import GuestOrder, TaskInput, TaskOutput
 from propolis.protocols.machine import Action, Event, Work
 from propolis.terms.contact import Contact
 from propolis.terms.credential import SignedRemovals
-from propolis.terms.identity import GuestId, JobId
-from propolis.terms.job import BlobRef, JobSpec, Receipt
+from propolis.terms.identity import GuestId, JobId, NodeId
+from propolis.terms.job import BlobRef, Challenge, JobSpec, Receipt
 from propolis.terms.placement import Problem
+from propolis.terms.policy import SignedPolicy
 
 # -- work asked of the orchestrator's world
 
@@ -41,24 +43,27 @@ class DropProgram(Action, frozen=True):
 
 
 class StartGuest(Work, frozen=True):
-    """Start a guest; WorkDone(result=Started)."""
+    """Start a guest; WorkDone(result=Started). `challenge`: let the machine vouch for its key."""
 
     order: GuestOrder
+    challenge: Challenge | None = None
 
 
 class Started(msgspec.Struct, frozen=True):
-    """A guest's receipt: the exact bytes and the node's signature over them."""
+    """A guest's receipt: the exact bytes and the node's signature over them; and the machine's evidence, if it was asked for."""
 
     receipt: bytes
     signature: bytes
+    evidence: tuple[Segment, ...] = ()
 
 
 class GrantGuest(Work, frozen=True):
-    """Hand a guest its grant and program; WorkDone when it serves."""
+    """Hand a guest its grant and program; WorkDone when it serves. `challenged`: the grant is sealed to the machine as well."""
 
     guest: GuestId
     sealed: bytes
     program: BlobRef
+    challenged: bool = False
 
 
 class FeedGuest(Action, frozen=True):
@@ -93,11 +98,16 @@ class GuestEnded(Event, frozen=True):
 
 
 class SealGrant(Work, frozen=True):
-    """Seal the job's roots to a guest's key in the owner's key home; WorkDone(result=bytes)."""
+    """Seal the job's roots to a guest's key in the owner's key home; WorkDone(result=bytes).
+
+    `machine`: seal what came out once more, to this machine alone.
+    """
 
     job: JobId
     guest: GuestId
     guest_key: bytes
+    node: NodeId
+    machine: Machine | None = None
 
 
 class OpenResults(Work, frozen=True):
@@ -121,6 +131,12 @@ class SubmitAsked(Event, frozen=True):
     sizes: Sequence[int]
     finished: bytes = b""
     granted: tuple[Receipt, ...] = ()
+
+
+class PolicyMade(Event, frozen=True):
+    """The operator, who is this owner, signed a new policy."""
+
+    signed: SignedPolicy
 
 
 class StopAsked(Event, frozen=True):

@@ -24,6 +24,7 @@ class Hosted(msgspec.Struct, kw_only=True):
     slot: int = -1
     receipt: bytes = b""
     signature: bytes = b""
+    evidence: tuple[BodyPart, ...] = ()  # until its grant is here
     grant: bytes = b""
     granted: bool = False
     serving: bool = False

@@ -3,7 +3,9 @@
 from propolis.crypto.identity import SIGNATURE_BYTES
 from propolis.decisions import admission
 from propolis.messages import jobs as say
+from propolis.messages.attestation import MAX_EVIDENCE
 from propolis.messages.envelope import Segment
+from propolis.protocols import session
 from propolis.protocols.jobs import faults, feeding, intake, ledger
 from propolis.protocols.jobs.book import Guest, Job, Node, Phase
 from propolis.protocols.jobs.desk import Desk
@@ -68,7 +70,30 @@ def removed(desk: Desk, node_id: NodeId, now: Instant) -> None:
     desk.nodes.pop(node_id, None)
 
 
-def resume(desk: Desk, peer: NodeId, message: say.Resume) -> None:
+def proven(desk: Desk, told: session.NodeProven, now: Instant) -> None:
+    """Something else is proven of a node than before: what rests on it goes on, begins, or ends at once (step 6b)."""
+    node = desk.nodes.get(told.node)
+    if node is None:
+        return
+    node.unproven, node.ek = told.reason, told.ek
+    for job in desk.jobs.values():
+        if told.proven and job.barred.get(node.id, "").startswith(intake.DENIED):
+            del job.barred[node.id]  # its owner said no to what was proven then
+            desk.dirty = True
+    if node.proven == told.proven:
+        return
+    node.proven, desk.dirty = told.proven, True
+    for guest_id in sorted(node.guests):
+        guest = desk.guests[guest_id]
+        job = desk.jobs[guest.job]
+        lacking = admission.refusals(job.spec, node.report, node.proven, desk.known)
+        if lacking:
+            why = told.reason or "; ".join(lacking)
+            desk.note(job, now, f"node {node.report.name} proves too little now: {why}; its tasks go elsewhere")
+            desk.leaving[guest_id] = None
+
+
+def resume(desk: Desk, peer: NodeId, message: say.Resume, body: tuple[Segment, ...] = ()) -> None:
     """Take back guests that outlived a session; close those nobody wants any more (step 9)."""
     node = desk.nodes.get(peer)
     if node is None:
@@ -79,7 +104,7 @@ def resume(desk: Desk, peer: NodeId, message: say.Resume) -> None:
         if job is None or not _wanted(desk, node, job, held):
             unwanted.append(held.guest)
         else:
-            _adopt(desk, node, job, held)
+            _adopt(desk, node, job, held, body if len(message.guests) == 1 else ())
     if unwanted:
         desk.say(peer, say.CloseGuests(guests=tuple(unwanted)))
     desk.dirty = True
@@ -118,9 +143,10 @@ def holds(desk: Desk, peer: NodeId, program: BlobId) -> None:
         desk.nodes[peer].holds.add(program)
 
 
-def _adopt(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> None:
+def _adopt(desk: Desk, node: Node, job: Job, held: say.HeldGuest, body: tuple[Segment, ...]) -> None:
     guest = desk.enrol(GuestId(held.guest), job, node)
     guest.receipt, guest.signature = held.receipt, held.signature
+    guest.evidence = _evidence(job, body) if not held.serving else ()
     guest.phase = Phase.SERVING if held.serving else (Phase.OFFERED if held.receipt else Phase.STARTING)
     job.serving += guest.phase is Phase.SERVING
     for index, attempt in zip(held.indices, held.attempts, strict=True):
@@ -133,7 +159,20 @@ def _adopt(desk: Desk, node: Node, job: Job, held: say.HeldGuest) -> None:
     desk.feed_all(job)
 
 
-def moved(desk: Desk, peer: NodeId, message: say.GuestReady | say.GuestServing | say.GuestGone, now: Instant) -> None:
+def _evidence(job: Job, body: tuple[Segment, ...]) -> tuple[Segment, ...]:
+    """Return what is passed on of a guest's evidence; whoever sends too much, or unasked, passes none."""
+    if job.spec.challenge is None or len(body) != 3 or sum(map(len, body)) > MAX_EVIDENCE:
+        return ()
+    return tuple(map(bytes, body))
+
+
+def moved(
+    desk: Desk,
+    peer: NodeId,
+    message: say.GuestReady | say.GuestServing | say.GuestGone,
+    body: tuple[Segment, ...],
+    now: Instant,
+) -> None:
     """A guest took a step in its life."""
     guest = desk.guests.get(GuestId(message.guest))
     if guest is None or guest.node != peer or guest.job != message.job:
@@ -142,6 +181,7 @@ def moved(desk: Desk, peer: NodeId, message: say.GuestReady | say.GuestServing |
     match message:
         case say.GuestReady() if guest.phase is Phase.STARTING:
             guest.phase, guest.receipt, guest.signature = Phase.OFFERED, message.receipt, message.signature
+            guest.evidence = _evidence(job, body)
             desk.watch(guest)
             intake.want_grant(desk, job, guest)
         case say.GuestServing() if guest.phase is Phase.GRANTED:

@@ -18,6 +18,8 @@ from propolis.terms.identity import GuestId, NodeId
 from propolis.terms.job import MAX_TASK_BYTES, JobSpec, JobState
 from propolis.terms.time import Instant
 
+DENIED = "its owner releases no key to it: "
+
 
 def submit(desk: Desk, owner: NodeId, spec: JobSpec, now: Instant) -> None:
     """Keep a new job, refuse one that can never run, or bring a reconnected owner up to date."""
@@ -105,7 +107,8 @@ def fetch_program(desk: Desk, job: Job) -> None:
 
 def want_grant(desk: Desk, job: Job, guest: Guest) -> None:
     """Show the owner a guest's receipt (step 5)."""
-    desk.say(job.owner, say.GrantWanted(job=job.id, receipt=guest.receipt, signature=guest.signature))
+    wanted = say.GrantWanted(job=job.id, receipt=guest.receipt, signature=guest.signature)
+    desk.say(job.owner, wanted, guest.evidence)
 
 
 def _no_room(desk: Desk, job: Job, reason: str, now: Instant) -> None:
@@ -147,11 +150,11 @@ def granted(desk: Desk, peer: NodeId, message: say.Grant | say.Denied, now: Inst
     if job is None or guest is None or guest.job != job.id or guest.phase is not Phase.OFFERED:
         return
     if isinstance(message, say.Denied):
-        job.barred[guest.node] = f"its owner releases no key to it: {message.reason}"
+        job.barred[guest.node] = f"{DENIED}{message.reason}"
         desk.note(job, now, f"key denied to {guest.node[:4].hex()}: {message.reason}")
         desk.leaving[guest.id] = None
         return
-    guest.phase, job.ungranted = Phase.GRANTED, 0
+    guest.phase, job.ungranted, guest.evidence = Phase.GRANTED, 0, ()
     desk.watch(guest)
     desk.say(guest.node, message)
 

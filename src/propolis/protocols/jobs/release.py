@@ -4,33 +4,55 @@ docs/specs/job.md, step 6. Nothing in here trusts the orchestrator: a receipt is
 of removals are what the operator signed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from propolis.crypto import credential, identity
 from propolis.decisions import admission
+from propolis.decisions.appraisal.member import Row
+from propolis.decisions.appraisal.policy import DEFAULT, Rules
 from propolis.decisions.guarantees import Known
 from propolis.messages import codec
 from propolis.messages import jobs as say
+from propolis.messages.envelope import Segment
 from propolis.messages.membership import Role
-from propolis.protocols import removals
+from propolis.protocols import policies, removals
+from propolis.protocols.jobs.vouching import Vouched, vouch
+from propolis.terms.calendar import Seconds
 from propolis.terms.credential import Removals, SignedRemovals
-from propolis.terms.errors import MalformedMessage, SealBroken
-from propolis.terms.evidence import NOTHING
+from propolis.terms.errors import ConfigError, MalformedMessage, SealBroken
 from propolis.terms.identity import GuestId, NodeId
 from propolis.terms.job import MAX_GRANTED, MAX_GRANTED_EACH, JobSpec, Receipt
+from propolis.terms.policy import PolicyOrder, SignedPolicy
 
 
 class Release:
     """What one owner checks of a guest before it seals a key to it."""
 
-    def __init__(self, fleet: NodeId, operator: NodeId, known: Known, kept: SignedRemovals | None) -> None:
-        """`operator`: whose word on a node counts; `kept`: its newest list of removals that we saw."""
+    def __init__(
+        self,
+        fleet: NodeId,
+        operator: NodeId,
+        known: Known,
+        kept: SignedRemovals | None,
+        policy: SignedPolicy | None = None,
+        *,
+        rehearse: bool = False,
+    ) -> None:
+        """`operator`: whose word on a node counts; `kept`, `policy`: its newest list of removals and policy that we saw.
+
+        `rehearse`: this owner accepts what is proven by emulated TPMs, if the policy does.
+        """
+        self._rehearse = rehearse
+        self._order: PolicyOrder | None = None
+        self.rules = Rules(DEFAULT)
         self._fleet = fleet
         self._operator = operator
         self._known = known
         self._removals: Removals | None = None
         if kept is not None:
             self.newer(kept)
+        if policy is not None:
+            self.newer_policy(policy)
 
     def newer(self, signed: SignedRemovals) -> bool:
         """Take a list of removals if the operator signed it after the one we have; returns whether."""
@@ -43,6 +65,18 @@ class Release:
         self._removals = found
         return True
 
+    def newer_policy(self, signed: SignedPolicy) -> bool:
+        """Take a policy if the operator signed it after the one we have; returns whether."""
+        try:
+            order = policies.opened(signed, self._operator, self._fleet)
+            rules = Rules(policies.told(order), rehearse=self._rehearse)
+        except (SealBroken, MalformedMessage, ConfigError):
+            return False
+        if self._order is not None and order.number <= self._order.number:
+            return False
+        self._order, self.rules = order, rules
+        return True
+
     @staticmethod
     def receipt(wanted: say.GrantWanted) -> Receipt | None:
         """Return the receipt a node signed; None when it is none: there is nobody to answer."""
@@ -53,13 +87,22 @@ class Release:
             return None
         return receipt
 
-    def lacking(self, spec: JobSpec, receipt: Receipt, granted: Mapping[GuestId, Receipt], its: int) -> list[str]:
+    def vouched(
+        self, spec: JobSpec, receipt: Receipt, body: Sequence[Segment], now: Seconds, before: Row | None
+    ) -> Vouched:
+        """Return what the evidence beside a receipt proves to us (step 6a). `now` in seconds since 1970."""
+        return vouch(spec, receipt, body, self.rules, self._known.weaknesses, now, before)
+
+    def lacking(
+        self, spec: JobSpec, receipt: Receipt, vouched: Vouched, granted: Mapping[GuestId, Receipt], its: int
+    ) -> list[str]:
         """Return why no key of the job leaves for this guest; empty when one may.
 
         `granted`: the guests that hold one; `its`: how many of them are this machine's.
         """
-        proven = NOTHING  # what evidence beside the receipt proves; none is verified in this release
-        reasons = admission.lacking(spec.requirement, receipt.isolation, receipt.offer, proven, self._known)
+        reasons = admission.lacking(spec.requirement, receipt.isolation, receipt.offer, vouched.proven, self._known)
+        if vouched.reason:  # whoever asked for evidence gives no key without, also where the demands would be met
+            reasons.append(vouched.reason)
         reasons += credential.missing(
             receipt.credential, receipt.node_id, operator=self._operator, fleet=self._fleet, role=Role.NODE
         )

@@ -4,27 +4,30 @@ It keeps no plaintext and no key: sealing and opening are work asked of the owne
 after the client was closed is in the owner's store and in the orchestrator's Accepted answer.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar
 
-from propolis.decisions.guarantees import Known
+from propolis.decisions.appraisal.member import Row
 from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
-from propolis.messages.membership import ShowRemovals
+from propolis.messages.membership import ShowPolicy, ShowRemovals
 from propolis.messages.rows import Rows
 from propolis.ports.store import Put
-from propolis.protocols import removals, session
+from propolis.protocols import policies, removals, session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
 from propolis.protocols.jobs.release import Release
 from propolis.protocols.jobs.sending import Opening, Sealing, Sending
+from propolis.protocols.jobs.vouching import TABLE
 from propolis.protocols.machine import Action, BodyPart, Event, FromStore, Mail, Persist, Tell, WorkDone, WorkFailed
 from propolis.terms.contact import Contact
 from propolis.terms.credential import MAX_LIST_BYTES, SignedRemovals
 from propolis.terms.errors import MalformedMessage, ReleaseDenied
 from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import Granted, JobSpec, Receipt
+from propolis.terms.policy import MAX_POLICY_BYTES, SignedPolicy
 from propolis.terms.time import Instant
 
 Output = Action | Mail
@@ -34,25 +37,26 @@ class Submitter:
     """The jobs of one owner."""
 
     hears: ClassVar[session.Hears] = (
-        say.Accepted, say.Refused, say.Stored, say.GrantWanted, say.Results, say.Progress, say.Answer, ShowRemovals
+        say.Accepted, say.Refused, say.Stored, say.GrantWanted, say.Results, say.Progress, say.Answer, ShowRemovals,
+        ShowPolicy,
     )  # fmt: skip
-    takes: ClassVar[session.Takes] = (ev.SubmitAsked, ev.StopAsked, ev.QuestionAsked, ev.RemovalsMade)
+    takes: ClassVar[session.Takes] = (ev.SubmitAsked, ev.StopAsked, ev.QuestionAsked, ev.RemovalsMade, ev.PolicyMade)
 
     def __init__(
         self,
         orchestrator: Contact,
-        known: Known,
-        operator: NodeId,
-        kept: SignedRemovals | None = None,
+        release: Release,
+        rows: Mapping[NodeId, Row] | None = None,
         epoch: float = 0.0,
     ) -> None:
-        """`operator`: whose word on a node counts; `kept`: its newest list of removals.
+        """`release`: what is checked before a key leaves; `rows`: what is kept of machines that proved something to us.
 
-        docs/specs/identity.md, steps 5 and 6. `epoch`: seconds since 1970 at instant 0, as it is kept when a key was given.
+        `epoch`: seconds since 1970 at instant 0, as it is kept when a key was given.
         """
         self._orchestrator = orchestrator
         self._epoch = epoch
-        self._release = Release(orchestrator.id, operator, known, kept)
+        self._release = release
+        self._rows: dict[NodeId, Row] = dict(rows or {})
         self._jobs: dict[JobId, Sending] = {}
         self._work: dict[int, Sealing | Opening] = {}
         self._next_ticket = 1
@@ -75,6 +79,8 @@ class Submitter:
                 self._submit(spec)
             case ev.RemovalsMade(signed=signed):
                 self._shown(signed)
+            case ev.PolicyMade(signed=signed):
+                self._shown_policy(signed)
             case ev.StopAsked(job=job):
                 self._say(say.Stop(job=job))
             case ev.QuestionAsked(ticket=ticket):
@@ -130,7 +136,7 @@ class Submitter:
             case say.Stored():
                 self._stored(message)
             case say.GrantWanted():
-                self._grant_wanted(message, now)
+                self._grant_wanted(message, body, now)
             case say.Results():
                 self._results(message, body)
             case say.Progress(job=job):
@@ -140,6 +146,8 @@ class Submitter:
                 self._answered(message, body)
             case ShowRemovals(signature=signature) if len(body) == 1 and len(body[0]) <= MAX_LIST_BYTES:
                 self._shown(SignedRemovals(data=bytes(body[0]), signature=signature))
+            case ShowPolicy(signature=signature) if len(body) == 1 and len(body[0]) <= MAX_POLICY_BYTES:
+                self._shown_policy(SignedPolicy(data=bytes(body[0]), signature=signature))
             case _:
                 pass
 
@@ -169,27 +177,37 @@ class Submitter:
 
     # -- keys (docs/specs/job.md, step 6): the last gate before a key leaves, and it is ours
 
-    def _grant_wanted(self, message: say.GrantWanted, now: Instant) -> None:
+    def _grant_wanted(self, message: say.GrantWanted, body: tuple[Segment, ...], now: Instant) -> None:
         job = self._jobs.get(JobId(message.job))
         if job is None:
             return
         receipt = self._release.receipt(message)
         if receipt is None:
             return
-        reasons = self._release.lacking(job.spec, receipt, job.granted, job.keys_of(receipt.node_id))
+        node = receipt.node_id
+        vouched = self._release.vouched(job.spec, receipt, body, self._epoch + now, self._rows.get(node))
+        reasons = self._release.lacking(job.spec, receipt, vouched, job.granted, job.keys_of(node))
         if reasons:
             self._deny(receipt, message.job, "; ".join(reasons))
             return
         job.give(receipt)
         at = max(0, int(self._epoch + now))
-        kept = Granted(receipt=message.receipt, signature=message.signature, at=at)
+        kept = Granted(receipt=message.receipt, signature=message.signature, at=at, proven=vouched.proven)
+        if vouched.row is not None:
+            self._rows[node] = vouched.row
+            self._out.append(Persist((Put(TABLE, node, codec.encode(vouched.row)),)))
         ticket = self._ticket(Sealing(job.spec.id, receipt.guest_id, kept))
-        self._out.append(ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key))
+        self._out.append(ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key, node, vouched.machine))
 
     def _shown(self, signed: SignedRemovals) -> None:
         """Keep a newer list of removals; an older one, or another's, says nothing."""
         if self._release.newer(signed):
             self._out.append(Persist((Put(removals.TABLE, removals.ROW, codec.encode(signed)),)))
+
+    def _shown_policy(self, signed: SignedPolicy) -> None:
+        """Keep a newer policy; what is granted from now on is judged by it."""
+        if self._release.newer_policy(signed):
+            self._out.append(Persist((Put(policies.TABLE, policies.ROW, codec.encode(signed)),)))
 
     def _deny(self, receipt: Receipt, job: bytes, reason: str) -> None:
         self._say(say.Denied(job=job, guest=receipt.guest, reason=f"{ReleaseDenied.code}: {reason}"[:900]))

@@ -65,6 +65,8 @@ class Worker:
                 self._disconnected(unsent, now)
             case session.Said(message=message, body=body):
                 self._said(message, body)
+            case session.ProvenHere(proven=proven):
+                self._proven = proven
             case ev.GuestReported(guest=guest, outputs=outputs):
                 self._reported(guest, outputs)
             case ev.GuestEnded(guest=guest, code=code, reason=reason):
@@ -100,7 +102,7 @@ class Worker:
         if not self._guests:
             self._say(say.Resume(guests=()))
         for guest in self._guests.values():
-            self._say(say.Resume(guests=(guest.announcement(),)))
+            self._say(say.Resume(guests=(guest.announcement(),)), guest.evidence)
             while guest.unsent:
                 ended, parts = guest.unsent.popleft()
                 self._say(ended, parts)
@@ -166,12 +168,12 @@ class Worker:
             guest = self._guests[self._waiting.popleft()]
             guest.slot = self._slots.index(None)
             self._slots[guest.slot] = guest.id
-            self._out.append(ev.StartGuest(self._ticket("start", guest.id), guest.order()))
+            self._out.append(ev.StartGuest(self._ticket("start", guest.id), guest.order(), guest.spec.challenge))
 
     def _grant(self, guest_id: GuestId, sealed: bytes) -> None:
         guest = self._guests.get(guest_id)
         if guest is not None and guest.receipt and not guest.grant:
-            guest.grant = sealed
+            guest.grant, guest.evidence = sealed, ()
             self._enter(guest)
 
     def _enter(self, guest: Hosted) -> None:
@@ -179,7 +181,8 @@ class Worker:
         if guest.grant and not guest.granted and self._programs.is_here(guest.spec.program.id):
             guest.granted = True
             ticket = self._ticket("grant", guest.id)
-            self._out.append(ev.GrantGuest(ticket, guest.id, guest.grant, guest.spec.program))
+            challenged = guest.spec.challenge is not None
+            self._out.append(ev.GrantGuest(ticket, guest.id, guest.grant, guest.spec.program, challenged))
 
     def _run(self, message: say.RunTasks, body: tuple[bytes | memoryview, ...]) -> None:
         guest = self._guests.get(GuestId(message.guest))
@@ -267,10 +270,9 @@ class Worker:
         if found is None:
             return
         if what == "start" and isinstance(result, ev.Started):
-            found.receipt, found.signature = result.receipt, result.signature
-            self._say(
-                say.GuestReady(job=found.spec.id, guest=found.id, receipt=found.receipt, signature=found.signature)
-            )
+            found.receipt, found.signature, found.evidence = result.receipt, result.signature, result.evidence
+            ready = say.GuestReady(job=found.spec.id, guest=found.id, receipt=found.receipt, signature=found.signature)
+            self._say(ready, found.evidence)
         elif what == "grant":
             found.serving = True
             self._say(say.GuestServing(job=found.spec.id, guest=found.id))
