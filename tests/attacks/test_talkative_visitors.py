@@ -20,7 +20,7 @@ from propolis.terms.contact import Contact
 async def test_an_expected_peer_that_comes_to_talk_is_hung_up_on():
     net = MemoryNet()
     ours, visitor = net.wire(secrets.token_bytes(32)), net.wire(secrets.token_bytes(32))
-    node = node_party(Zero(), Contact(peer=HUB, addresses=("memory",)), REPORT, KNOWN)
+    node = node_party(Zero(), Contact(peer=HUB, addresses=("memory",)), REPORT, KNOWN, node=b"n" * 32)
     household = Household(node, [ours], MemoryStore(), SystemClock())
     household.start()
     channel = await visitor.dial(Contact(peer=ours.identity, addresses=ours.addresses))

@@ -9,8 +9,7 @@ from hostile import of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from propolis.decisions import guarantees
-from propolis.decisions import weaknesses
+from propolis.decisions import guarantees, weaknesses
 from propolis.messages import blobs, codec, envelope, guest, jobs, membership, program, rows, values, zygote
 from propolis.owner import control
 from propolis.runtime import invitation

@@ -19,6 +19,7 @@ from propolis.messages.membership import Role, ShowRemovals
 from propolis.ports.executor import TaskOutput
 from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
+from propolis.protocols.jobs.release import Release
 from propolis.protocols.jobs.submitter import Submitter
 from propolis.protocols.jobs.worker import Worker
 from propolis.protocols.machine import Mail, TimePassed, WorkDone
@@ -37,6 +38,12 @@ INVITED = credential.take(
     until=0,
     joined=0,
 )
+
+
+def fresh_submitter(kept=None):
+    return Submitter(Contact(peer=HUB, addresses=()), Release(HUB, OPERATOR, KNOWN, kept))
+
+
 BODY = st.lists(st.binary(max_size=20), max_size=6).map(tuple)
 ANYTHING = st.tuples(of(say.JobMessage, POOL), BODY)
 FEW = st.lists(st.integers(0, 3), max_size=4)
@@ -111,7 +118,7 @@ def test_a_worker_outlives_an_orchestrator_that_says_anything(words):
 @given(st.lists(ANYTHING, max_size=25), st.booleans())
 @MANY
 def test_an_owner_releases_no_key_to_an_orchestrator_that_says_anything(words, honest_receipt):
-    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR)
+    owner = fresh_submitter()
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
     if honest_receipt:  # a true receipt under a false signature
@@ -139,7 +146,7 @@ def test_a_receipt_altered_after_it_was_signed_gets_no_key(lie):
     other = {"job": b"x" * 16, "guest_key": b"x" * 32, "node": EVIL, "isolation": Isolation(rung=Rung.BARE)}
     if lie != "none":
         receipt = msgspec.structs.replace(receipt, **{lie: other[lie]})
-    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR)
+    owner = fresh_submitter()
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
     wanted = say.GrantWanted(job=JOB, receipt=codec.encode(receipt), signature=signature)
@@ -154,7 +161,7 @@ def test_a_receipt_truly_signed_for_something_else_is_denied(weaker):
         Receipt(node=NODE, job=job, guest=GUEST, guest_key=b"k" * 32, isolation=REPORT.isolation, credential=INVITED)
     )
     spec = SPEC if weaker == "another job" else msgspec.structs.replace(SPEC, requirement=requirement_for("private"))
-    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR)
+    owner = fresh_submitter()
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(spec, [20] * 20), 0.0)
     signature = identity.sign(SEED, identity.RECEIPT, receipt)
@@ -177,7 +184,7 @@ def test_a_receipt_of_another_region_gets_no_key(stated):
         )
     )
     here = msgspec.structs.replace(SPEC, requirement=msgspec.structs.replace(SPEC.requirement, region="eu"))
-    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR)
+    owner = fresh_submitter()
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(here, [20] * 20), 0.0)
     wanted = say.GrantWanted(job=JOB, receipt=receipt, signature=identity.sign(SEED, identity.RECEIPT, receipt))
@@ -202,7 +209,7 @@ def asked(owner, seed=SEED, *, guest=GUEST, key=b"k" * 32, credential=INVITED):
 
 
 def fresh_owner(granted=()):
-    owner = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR)
+    owner = fresh_submitter()
     owner.handle(session.Connected(), 0.0)
     owner.handle(ev.SubmitAsked(SPEC, [20] * 20, b"", granted), 0.0)
     return owner
@@ -285,7 +292,7 @@ def test_a_removed_machine_gets_no_key_and_its_results_are_rejected(removal):
     items = (say.TaskResult(index=1, attempt=1, guest=GUEST, node=NODE),)
     (action,) = owner.handle(session.Said(HUB, say.Results(job=JOB, items=items), (b"sealed",)), 1.0)
     assert isinstance(action.message, say.Rejected)
-    again = Submitter(Contact(peer=HUB, addresses=()), KNOWN, OPERATOR, kept=codec.decode(kept.value, SignedRemovals))
+    again = fresh_submitter(codec.decode(kept.value, SignedRemovals))
     again.handle(ev.SubmitAsked(SPEC, [20] * 20), 0.0)
     assert isinstance(asked(again), Mail), "it is not forgotten over a restart, whatever the orchestrator shows then"
 

@@ -66,7 +66,7 @@ def fleet(nodes=3, tasks=50, privacy="trusted-lenders"):
         pump.act(ORCH, [__import__("propolis.protocols.machine", fromlist=["Persist"]).Persist(writes)])
         pump.invited[name] = invited(name)
         pump.seeds[name], pump.isolation[name] = seed, report().isolation
-        pump.add(name, node_party(Chance(100 + n), HUB, report(f"n{n}"), KNOWN, token=token))
+        pump.add(name, node_party(Chance(100 + n), HUB, report(f"n{n}"), KNOWN, node=name, token=token))
         names.append(name)
     token, _ = hub.registrar.invite(Role.OWNER, operator=True)
     pump.add(OWNER, owner_party(Chance(7), HUB, KNOWN, operator=OWNER, token=token))

@@ -9,6 +9,8 @@ from propolis.messages import membership as member
 from propolis.messages.envelope import Message
 from propolis.parties.residents import Residents
 from propolis.protocols import session
+from propolis.protocols.attestation.attester import Attester
+from propolis.protocols.attestation.verifier import Verifier
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.dispatcher import Dispatcher
 from propolis.protocols.jobs.submitter import Submitter
@@ -51,9 +53,9 @@ def test_every_message_is_heard_by_somebody():
     """What a machine matches but does not claim would be dropped without a word."""
     of_parties = {
         member.Join, member.Rejoin, member.Welcome, member.TurnedAway, member.AskInvite, member.Invited, member.Remove,
-        member.Removed, say.Expect,
+        member.Removed, member.SetPolicy, member.PolicySet, say.Expect,
     }  # fmt: skip
-    claimed = [*of_parties, *Dispatcher.hears, *Worker.hears, *Submitter.hears]
+    claimed = [*of_parties, *Dispatcher.hears, *Worker.hears, *Submitter.hears, *Verifier.hears, *Attester.hears]
     assert set(claimed) == set(get_args(Message))
     assert len(claimed) == len(set(claimed)) + len(set(Worker.hears) & set(Dispatcher.hears))
 

@@ -8,24 +8,25 @@ import pytest
 from propolis.adapters.store.memory import MemoryStore
 from propolis.adapters.tpm.software import SoftwareAttester
 from propolis.crypto import ear
-from propolis.crypto.binding import Purpose, bind
-from propolis.crypto.paths import Roots
 from propolis.crypto.tpm import public
-from propolis.decisions.appraisal import quote, tpm2
-from propolis.decisions.appraisal.result import Endorsements
+from propolis.decisions.appraisal.policy import Approved, Policy, Rules
 from propolis.messages import attestation as say
 from propolis.protocols import session
+from propolis.protocols.attestation import appraising
 from propolis.protocols.attestation import events as ev
 from propolis.protocols.attestation.attester import Attester
-from propolis.protocols.attestation.verifier import LEASE_SECONDS, ROUND_SECONDS, Asking, Verifier
+from propolis.protocols.attestation.verifier import AGAIN_SECONDS, ROUND_SECONDS, Verifier
 from propolis.protocols.machine import Mail, Persist, Tell, TimePassed, WorkDone, WorkFailed
+from propolis.runtime.known import known_weaknesses
 from propolis.terms.capability import CapabilityReport, Isolation, Rung
-from propolis.terms.errors import Rejected, TpmError
+from propolis.terms.errors import TpmError
 
 NODE, OTHER, HUB = b"n" * 32, b"m" * 32, b"h" * 32
 KIND = "tpm2-quote/1"
 EPOCH = 1_800_000_000.0
-CLAIMS = ("endorsed",)
+LEASE_SECONDS = 600.0
+PCRS = (0, 4, 7)
+KNOWN = known_weaknesses()
 
 
 def report(shows=(KIND,)):
@@ -33,6 +34,22 @@ def report(shows=(KIND,)):
         name="n", system="linux", machine="x86_64", python="3.11", slots=1, memory_mb=1024, speed=1.0,
         isolation=Isolation(rung=Rung.NAMESPACES), shows=shows,
     )  # fmt: skip
+
+
+def named(chip):
+    return public.parse(asyncio.run(chip.identity()).ek).name.hex()
+
+
+def rules(*chips, **more):
+    """The policy of an operator that vouches for these chips; a stand-in's firmware is not the emulator's here."""
+    approved = tuple(Approved(ek=named(chip), maker="IFX") for chip in chips)
+    return Rules(Policy(pcrs=PCRS, approved=approved, **more))
+
+
+def chip(seed, **clock):
+    made = SoftwareAttester(seed)
+    made.clock = msgspec.structs.replace(made.clock, firmware=0x0007_0055_0000_0000, **clock)
+    return made
 
 
 class Chance:
@@ -47,11 +64,12 @@ class Chance:
 class World:
     """One verifier, some nodes with software TPMs; messages and work are carried at once, time by hand."""
 
-    def __init__(self):
+    def __init__(self, *chips):
         self.now, self.rows = 0.0, MemoryStore()
-        self.verifier = Verifier(Chance(), Asking(pcrs=(0, 7)), EPOCH)
+        self.verifier = Verifier(Chance(), EPOCH)
+        self.verifier.handle(session.PolicyChanged(rules(*chips)), 0.0)
         self.nodes, self.chips = {}, {}
-        self.proven, self.told, self.mute = {}, [], set()
+        self.proven, self.told, self.mute, self.here = {}, [], set(), {}
         self.tamper = lambda evidence: evidence
 
     def enter(self, name, chip, shows=(KIND,)):
@@ -91,6 +109,8 @@ class World:
                     self.told.append((name, note))
                 case ev.Show():
                     self.of_node(name, self.shown(name, output))
+                case session.Announce(change=session.ProvenHere(proven=proven)):
+                    self.here[name] = proven
                 case ev.OpenCredential(ticket=ticket, blob=blob, secret=secret):
                     try:
                         opened = asyncio.run(self.chips[name].activate(blob, secret))
@@ -105,35 +125,14 @@ class World:
         chip = self.chips[name]
         identity, shown = asyncio.run(chip.identity()), asyncio.run(chip.show(work.binding, work.pcrs, work.bank))
         evidence = say.Evidence(
-            nonce=work.nonce, kind=KIND, ek=identity.ek, ak=identity.ak, srk=identity.srk, attest=shown.attest,
-            signature=shown.signature, pcrs=tuple(shown.values), values=tuple(shown.values.values()),
+            nonce=work.nonce, kind=KIND, ek=identity.ek, ak=identity.ak, srk=identity.srk, srk_attest=shown.srk_attest,
+            srk_signature=shown.srk_signature, attest=shown.attest, signature=shown.signature,
+            pcrs=tuple(shown.values), values=tuple(shown.values.values()),
         )  # fmt: skip
-        return WorkDone(work.ticket, (self.tamper(evidence), (b"", b"")))
+        return WorkDone(work.ticket, (self.tamper(evidence), (shown.event_log, b"")))
 
     def appraised(self, work):
-        """As an assembly does it: the real pipeline, with an endorsement approved by hand."""
-        said = work.evidence
-        asked = quote.Asked(
-            binding=bind(said.nonce, work.node, Purpose.MEMBER),
-            pcrs=(0, 7),
-            before=work.before.last if work.before else None,
-        )
-        bundle = tpm2.Evidence(
-            ak=said.ak, ek=said.ek, attest=said.attest, signature=said.signature,
-            values=dict(zip(said.pcrs, said.values, strict=True)),
-        )  # fmt: skip
-        try:
-            found = tpm2.examine(bundle, asked, Endorsements(), Roots(), EPOCH + self.now)
-        except Rejected as error:
-            return WorkDone(work.ticket, ev.Conclusion(reason=error.reason, text=str(error)))
-        row = ev.Row(
-            ek=found.ek.name, ak=found.ak.name, srk=public.parse(said.srk).name,
-            clock=msgspec.structs.astuple(found.quoted.clock),
-        )  # fmt: skip
-        return WorkDone(
-            work.ticket,
-            ev.Conclusion(row=row, ek=said.ek, ak=said.ak, claims=CLAIMS, until=EPOCH + 1e9, emulated=True),
-        )
+        return WorkDone(work.ticket, appraising.conclude(work, KNOWN, EPOCH + self.now))
 
     def reason(self, name=NODE):
         assert self.proven[name].proven == ()
@@ -141,20 +140,21 @@ class World:
 
 
 def test_a_node_is_enrolled_once_and_its_result_is_signed():
-    world = World()
-    world.enter(NODE, SoftwareAttester(b"1"))
+    world = World(chip(b"1"), chip(b"2"))
+    world.enter(NODE, chip(b"1"))
     (tpm, boot) = world.proven[NODE].proven
     assert (tpm.technology, boot.technology) == ("tpm", "measured-boot")
-    assert tpm.claims == ("endorsed", "resident-key")
-    assert world.proven[NODE].emulated
-    assert world.told == [(NODE, say.Appraised(ear="warning", until=int(EPOCH + LEASE_SECONDS)))]
-    assert world.result.submods[ear.SUBMODULE].emulated
+    assert tpm.claims == boot.claims == ("approved", "firmware-not-known-bad", "resident-key", "sealed-to-policy")
+    assert not tpm.emulated
+    said = say.Appraised(ear="affirming", until=int(EPOCH + LEASE_SECONDS), proven=world.proven[NODE].proven)
+    assert world.told == [(NODE, said)]
+    assert world.result.submods[ear.SUBMODULE].claims == tpm.claims
     assert len(list(world.rows.scan("attested"))) == 1
 
 
 def test_a_lease_is_renewed_half_way_without_another_activation():
-    world = World()
-    world.enter(NODE, SoftwareAttester(b"1"))
+    world = World(chip(b"1"), chip(b"2"))
+    world.enter(NODE, chip(b"1"))
     before = world.proven.pop(NODE)
     world.later(LEASE_SECONDS / 2)
     assert world.proven[NODE].proven == before.proven
@@ -163,8 +163,8 @@ def test_a_lease_is_renewed_half_way_without_another_activation():
 
 
 def test_what_is_not_renewed_is_over_at_its_end():
-    world = World()
-    world.enter(NODE, SoftwareAttester(b"1"))
+    world = World(chip(b"1"), chip(b"2"))
+    world.enter(NODE, chip(b"1"))
     world.mute.add(NODE)
     world.later(LEASE_SECONDS / 2)
     world.later(ROUND_SECONDS)
@@ -172,8 +172,8 @@ def test_what_is_not_renewed_is_over_at_its_end():
 
 
 def test_a_lease_ends_even_while_a_round_is_open():
-    world = World()
-    world.enter(NODE, SoftwareAttester(b"1"))
+    world = World(chip(b"1"), chip(b"2"))
+    world.enter(NODE, chip(b"1"))
     world.mute.add(NODE)
     world.later(LEASE_SECONDS - 1)
     world.later(1)
@@ -190,69 +190,69 @@ def test_a_lease_ends_even_while_a_round_is_open():
     ],
 )
 def test_drift_ends_what_was_concluded_at_once(change, reason):
-    world = World()
-    chip = SoftwareAttester(b"1")
-    world.enter(NODE, chip)
-    chip.clock = msgspec.structs.replace(chip.clock, **change)
+    world = World(chip(b"1"), chip(b"2"))
+    machine = chip(b"1")
+    world.enter(NODE, machine)
+    machine.clock = msgspec.structs.replace(machine.clock, **change)
     world.later(LEASE_SECONDS / 2)
     assert world.reason() == reason
 
 
 def test_an_owners_hierarchy_key_is_refused():
-    world, chip = World(), SoftwareAttester(b"1")
-    chip.hierarchy = 0x40000001
-    world.enter(NODE, chip)
+    world, machine = World(chip(b"1"), chip(b"2")), chip(b"1")
+    machine.hierarchy = 0x40000001
+    world.enter(NODE, machine)
     assert world.reason() == "ak_hierarchy"
 
 
 def test_one_endorsement_key_serves_one_node():
-    world = World()
-    world.enter(NODE, SoftwareAttester(b"1"))
-    world.enter(OTHER, SoftwareAttester(b"1"))
+    world = World(chip(b"1"), chip(b"2"))
+    world.enter(NODE, chip(b"1"))
+    world.enter(OTHER, chip(b"1"))
     assert world.proven[NODE].proven
     assert world.reason(OTHER) == "identity"
 
 
 def test_a_node_that_changes_its_chip_is_refused_also_after_a_restart():
-    world = World()
-    world.enter(NODE, SoftwareAttester(b"1"))
-    reborn = World()
-    reborn.verifier.restore(world.rows)
-    reborn.enter(NODE, SoftwareAttester(b"2"))
+    world = World(chip(b"1"), chip(b"2"))
+    world.enter(NODE, chip(b"1"))
+    reborn = World(chip(b"1"), chip(b"2"))
+    reborn.verifier.restore(world.rows, rules(chip(b"1"), chip(b"2")))
+    reborn.enter(NODE, chip(b"2"))
     assert reborn.reason() == "identity"
 
 
 def test_a_key_that_does_not_live_beside_the_endorsement_key_shown_is_refused():
-    world, other = World(), SoftwareAttester(b"2")
+    world, other = World(chip(b"1"), chip(b"2")), chip(b"2")
     stolen = asyncio.run(other.identity()).ek
     world.tamper = lambda evidence: msgspec.structs.replace(evidence, ek=stolen)
-    world.enter(NODE, SoftwareAttester(b"1"))
+    world.enter(NODE, chip(b"1"))
     assert world.reason() == "ak_binding"
     assert not list(world.rows.scan("attested"))
 
 
 def test_old_evidence_and_another_nodes_are_refused():
-    world = World()
+    world = World(chip(b"1"), chip(b"2"))
     kept = []
     world.tamper = lambda evidence: kept.append(evidence) or evidence
-    world.enter(OTHER, SoftwareAttester(b"2"))
+    world.enter(OTHER, chip(b"2"))
     theirs = kept[0]
     world.tamper = lambda evidence: msgspec.structs.replace(theirs, nonce=evidence.nonce)
-    world.enter(NODE, SoftwareAttester(b"1"))
+    world.enter(NODE, chip(b"1"))
     assert world.reason() == "nonce"
 
 
 def test_a_node_without_hardware_is_left_alone_and_proves_nothing():
-    world = World()
-    world.enter(NODE, SoftwareAttester(b"1"), shows=())
+    world = World(chip(b"1"), chip(b"2"))
+    world.enter(NODE, chip(b"1"), shows=())
     assert not world.proven
     assert world.verifier.deadline() is None
 
 
 def test_answers_out_of_turn_change_nothing():
-    world = World()
+    world = World(chip(b"1"), chip(b"2"))
     world.mute.add(NODE)
-    world.enter(NODE, SoftwareAttester(b"1"))
+    world.enter(NODE, chip(b"1"))
     for message in (
         say.Activated(nonce=bytes(32), secret=b"x"),
         say.Evidence(nonce=b"z" * 32, kind=KIND),
@@ -271,3 +271,79 @@ def test_a_node_opens_one_credential_a_round_and_none_of_another():
     assert node.handle(session.Said(HUB, wrong), 0.0) == []
     assert len(node.handle(session.Said(HUB, right), 0.0)) == 1
     assert node.handle(session.Said(HUB, right), 0.0) == []
+
+
+def test_a_key_without_a_makers_word_waits_for_the_operators_and_is_held_to_its_node_meanwhile():
+    world = World()
+    world.enter(NODE, chip(b"1"))
+    assert world.reason() == "pending"
+    assert world.proven[NODE].ek == public.parse(asyncio.run(chip(b"1").identity()).ek).name
+    assert world.here[NODE] == ()
+    world.enter(OTHER, chip(b"1"))
+    assert world.reason(OTHER) == "identity"
+    world.of_hub(session.PolicyChanged(rules(chip(b"1"))))
+    assert "approved" in world.proven[NODE].proven[0].claims
+
+
+def test_another_policy_ends_what_the_old_one_concluded_at_once():
+    world = World(chip(b"1"))
+    world.enter(NODE, chip(b"1"))
+    assert world.proven[NODE].proven
+    world.of_hub(session.PolicyChanged(rules(chip(b"2"))))
+    assert world.reason() == "pending"
+
+
+def test_a_reset_machine_is_judged_from_the_beginning_and_one_whose_past_came_back_never():
+    world, machine = World(chip(b"1")), chip(b"1")
+    world.enter(NODE, machine)
+    machine.clock = msgspec.structs.replace(machine.clock, resets=2)
+    world.later(LEASE_SECONDS / 2)
+    assert world.reason() == "reset"
+    world.later(AGAIN_SECONDS)
+    assert world.proven[NODE].proven, "a reboot is no crime"
+    machine.clock = msgspec.structs.replace(machine.clock, resets=1)
+    world.later(LEASE_SECONDS / 2)
+    world.later(AGAIN_SECONDS)
+    assert world.reason() == "clock_rollback", "a restored snapshot is"
+
+
+def test_registers_that_move_within_a_lease_end_it():
+    world, machine = World(chip(b"1")), chip(b"1")
+    world.enter(NODE, machine)
+    machine.registers[4] = b"x" * 32
+    world.later(LEASE_SECONDS / 2)
+    assert world.reason() == "pcr_drift"
+    world.later(AGAIN_SECONDS)
+    assert world.proven[NODE].proven
+
+
+def test_an_emulated_chip_counts_nowhere_without_a_rehearsals_root():
+    world, machine = World(chip(b"1")), SoftwareAttester(b"1")
+    world.enter(NODE, machine)
+    assert world.reason() == "emulated"
+
+
+def test_a_storage_key_that_its_attestation_key_does_not_vouch_for_is_refused():
+    world, other = World(chip(b"1")), chip(b"2")
+    theirs = asyncio.run(other.identity()).srk
+    world.tamper = lambda evidence: msgspec.structs.replace(evidence, srk=theirs)
+    world.enter(NODE, chip(b"1"))
+    assert world.reason() == "srk_binding"
+    world.tamper = lambda evidence: msgspec.structs.replace(evidence, srk=evidence.ak)
+    world.later(AGAIN_SECONDS)
+    assert world.reason() == "srk_attrs"
+
+
+def test_a_node_is_told_before_anybody_acts_on_it():
+    order = []
+    world = World(chip(b"1"))
+    told = world.of_node
+    world.of_node = lambda name, event: (
+        order.append(type(getattr(event, "message", event)).__name__) or told(name, event)
+    )
+    acted = world.proven
+    world.proven = type(
+        "Acts", (dict,), {"__setitem__": lambda self, k, v: order.append("acts") or dict.__setitem__(self, k, v)}
+    )(acted)
+    world.enter(NODE, chip(b"1"))
+    assert order.index("Appraised") < order.index("acts")
