@@ -136,6 +136,13 @@ class Fleet:
         """Return when anything moved, or after `seconds`."""
         self._call(self._session.changed(seconds))
 
+    def set_policy(self, text: str | bytes) -> None:
+        """Set the fleet's appraisal policy, TOML (docs/specs/attestation.md), as its operator.
+
+        Raises ConfigError naming what is wrong in it, InvitationRefused for everyone but the operator.
+        """
+        self._call(self._session.set_policy(text.encode() if isinstance(text, str) else text))
+
     # -- the two kinds of work
 
     def map(
