@@ -136,6 +136,10 @@ class Fleet:
         """Return when anything moved, or after `seconds`."""
         self._call(self._session.changed(seconds))
 
+    def policy_text(self) -> str:
+        """Return the fleet's appraisal policy as its operator signed it; empty: the default."""
+        return self._call(self._session.policy()).decode()
+
     def set_policy(self, text: str | bytes) -> None:
         """Set the fleet's appraisal policy, TOML (docs/specs/attestation.md), as its operator.
 

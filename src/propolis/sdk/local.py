@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import msgspec
 
+from propolis.messages.rows import NodeRow
 from propolis.node.system import supported
 from propolis.owner import keeper
 from propolis.runtime import config
@@ -28,6 +29,7 @@ from propolis.terms.errors import ConfigError
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 PROBE_SECONDS = 1.0
+PROVE_SECONDS = 10.0
 
 
 class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +110,24 @@ class LocalFleet:
             self.stop()
             raise
         self._note_pids()
+
+    def rehearse(self) -> None:
+        """Accept emulated TPMs: as this fleet's operator, by a policy that says so, and as its owner; wait for proofs.
+
+        Raises what setting a policy does.
+        """
+        assert self.rehearsal is not None
+        path = self.home / "owner" / "fleet.json"
+        known = config.read(path, config.FleetFile)
+        if known is not None and not known.rehearsal:
+            config.write(path, msgspec.structs.replace(known, rehearsal=True))
+        text = self.rehearsal.policy()
+        with Fleet(self.home) as fleet:
+            if fleet.policy_text() != text:
+                fleet.set_policy(text)
+            deadline = time.monotonic() + PROVE_SECONDS
+            while time.monotonic() < deadline and any(_unjudged(row) for row in fleet.nodes()):
+                time.sleep(0.05)
 
     def _invite(self, count: int) -> list[str]:
         """Return invitations for nodes, from the home's owner: it is the fleet's operator."""
@@ -235,6 +255,11 @@ class LocalFleet:
         descriptor = os.open(self.home / "pids.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(pids, file)
+
+
+def _unjudged(row: NodeRow) -> bool:
+    """Return whether a node that can show something was not judged by the policy of now yet."""
+    return bool(row.report.shows) and not row.proven and (not row.unproven or row.unproven.startswith("policy: "))
 
 
 def _first_line(pipe: IO[str], seconds: float) -> str:
