@@ -161,8 +161,11 @@ class Verifier:
 
     def _judge(self, peer: NodeId, node: _Standing, evidence: say.Evidence, body: tuple[Segment, ...]) -> None:
         assert node.round is not None
+        if evidence.reason:
+            self._refuse(peer, "no_evidence", evidence.reason)
+            return
         if evidence.kind not in node.kinds or len(body) > 2 or sum(map(len, body)) > 2 * say.MAX_LOGS:
-            self._refuse(peer, "envelope_type", evidence.reason or "not the evidence that was announced")
+            self._refuse(peer, "envelope_type", "not the evidence that was announced")
             return
         node.round.stage = Stage.JUDGED
         before = self._rows.get(peer)

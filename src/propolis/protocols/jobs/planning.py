@@ -107,9 +107,11 @@ def _free_idle(desk: Desk) -> None:
 
 def explain_wait(desk: Desk, job: Job, up: answers.Up, now: Instant) -> None:
     """Keep the stated reason of a waiting job up to date."""
-    if job.state is JobState.PENDING and not job.guests:
+    if job.live and not job.guests:
         reason = answers.waiting(desk, job, up)
-        if reason != job.reason:
+        if job.state is JobState.RUNNING and reason != answers.PLACING:
+            job.state = JobState.PENDING  # it ran, and where it did it may no more
+        if job.state is JobState.PENDING and reason != job.reason:
             job.reason = reason
             desk.note(job, now, f"waits: {reason}")
             ledger.progress(desk, job, now, at_once=True)
