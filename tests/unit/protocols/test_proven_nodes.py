@@ -118,3 +118,11 @@ def test_what_a_node_says_it_can_show_proves_nothing():
     hub.enter(NODE, shows=("tpm2-quote/1",))
     hub.upload(MEASURED)
     assert not hub.machine.desk.guests
+
+
+def test_a_job_that_may_run_nowhere_takes_no_turn_from_its_owners_others():
+    hub = hub_with(NODE)
+    assert not hub.machine.desk.guests
+    other = msgspec.structs.replace(SPEC, job=b"J" * 16)
+    hub.upload(other)
+    assert hub.guests(NODE, b"J" * 16)

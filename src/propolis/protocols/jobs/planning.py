@@ -45,11 +45,14 @@ def _ask(desk: Desk, jobs: list[Job]) -> bool:
     nodes = [node for node in desk.nodes.values() if node.up and not node.suspect]
     if not any(node.free for node in nodes):
         _free_idle(desk)
+    usable = {job.id: shares.usable(desk, job, nodes) for job in jobs}
+    jobs = [job for job in jobs if usable[job.id]]  # one that may run nowhere takes no share from its owner's others
     allowed = shares.allowances(desk, jobs)
     cap = shares.unserved_cap(desk)
     wants: list[placement.JobFacts] = []
     for job in jobs:
-        wanted = min(desk.wanted(job), allowed[job.owner])
+        room = sum(node.free for node in usable[job.id])
+        wanted = min(desk.wanted(job), allowed[job.owner], room)
         allowed[job.owner] -= wanted
         if wanted > 0:
             wants.append(placement.JobFacts(spec=job.spec, wanted=wanted, barred=shares.barred(desk, job, cap)))
