@@ -27,6 +27,8 @@ from propolis.terms.time import Instant
 
 ATTESTED = "attested"
 ROUND_SECONDS = 120.0  # a slow chip makes a key and two signatures in it
+PAUSE_SECONDS = 5.0  # between two rounds of one node, however often it comes back: judging costs us more than asking it
+MAX_BEGUN = 65_536
 AGAIN_SECONDS = 60.0  # after a round that came to nothing
 HARDWARE = ("tpm2-quote/1",)
 Output = Action | Mail
@@ -77,6 +79,7 @@ class Verifier:
         self._rows: dict[NodeId, Row] = {}
         self._holders: dict[bytes, NodeId] = {}  # endorsement key -> the one node it serves
         self._nodes: dict[NodeId, _Standing] = {}
+        self._begun: dict[NodeId, Instant] = {}  # when a node's last round began, also while it is away
         self._work: dict[int, tuple[NodeId, bytes]] = {}  # ticket -> node, and the nonce of its round
         self._last_ticket = 0
         self._now = Instant(0.0)
@@ -94,7 +97,7 @@ class Verifier:
         match event:
             case session.NodeEntered(node=node, report=report):
                 self._nodes[node] = _Standing(tuple(kind for kind in report.shows if kind in HARDWARE))
-                self._begin(node)
+                self._begin_soon(node)
             case session.NodeLost(node=node) | session.MemberRemoved(member=node):
                 self._nodes.pop(node, None)
             case session.PolicyChanged(rules=rules):
@@ -127,11 +130,22 @@ class Verifier:
 
     # -- rounds
 
+    def _begin_soon(self, name: NodeId) -> None:
+        """Ask a node that entered: at once, or when its last round is long enough ago."""
+        last = self._begun.get(name)
+        if last is not None and self._now < last + PAUSE_SECONDS and self._nodes[name].kinds:
+            self._nodes[name].next = Instant(last + PAUSE_SECONDS)
+        else:
+            self._begin(name)
+
     def _begin(self, name: NodeId) -> None:
         node = self._nodes[name]
         node.next = None
         if not node.kinds:
             return
+        if len(self._begun) >= MAX_BEGUN:
+            self._begun = {each: at for each, at in self._begun.items() if self._now < at + PAUSE_SECONDS}
+        self._begun[name] = self._now
         node.round = _Round(self._entropy.draw(32), Instant(self._now + ROUND_SECONDS))
         policy = self._rules.policy
         self._say(name, say.Challenge(nonce=node.round.nonce, pcrs=policy.asked, bank=policy.bank))
