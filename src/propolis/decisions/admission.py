@@ -8,7 +8,7 @@ from propolis.decisions.guarantees import Known, Table
 from propolis.terms.capability import CapabilityReport, Isolation, Offer, Rung
 from propolis.terms.evidence import Proven
 from propolis.terms.job import JobSpec, Kind
-from propolis.terms.requirement import Requirement
+from propolis.terms.requirement import Demand, Requirement
 
 _PIN = re.compile(
     r"^\s*([A-Za-z0-9._-]+)\s*((?:==|>=|<=|!=|<|>)\s*[0-9][0-9A-Za-z.]*(?:\s*,\s*(?:==|>=|<=|!=|<|>)\s*[0-9][0-9A-Za-z.]*)*)?\s*$"
@@ -37,10 +37,16 @@ def never(spec: JobSpec, table: Table) -> list[str]:
 def lacking(requirement: Requirement, isolation: Isolation, offer: Offer, proven: Proven, known: Known) -> list[str]:
     """Return what a guest under `isolation`, lent on the terms of `offer`, lacks of the requirement."""
     unmet = guarantees.unmet(requirement.demands, known.given(isolation, proven))
-    reasons = [f"nothing here proves {demand}" for demand in unmet]
+    reasons = [f"nothing here proves {demand}{_lacks(demand, proven, known)}" for demand in unmet]
     if unmet and known.date < known.table.date:
         reasons.append(f"the clock that judges says {known.date}, before the table of guarantees of {known.table.date}")
     return reasons + _off_terms(requirement, offer)
+
+
+def _lacks(demand: Demand, proven: Proven, known: Known) -> str:
+    """Return which claims the machine lacks, where it proved some."""
+    found = guarantees.nearest(demand, proven, known.table, known.date)
+    return f" ({found[0]} lacks {', '.join(found[1])})" if found is not None else ""
 
 
 def _off_terms(requirement: Requirement, offer: Offer) -> list[str]:

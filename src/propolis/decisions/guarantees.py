@@ -209,6 +209,23 @@ def unmet(demands: tuple[Demand, ...], given: Guarantees) -> list[Demand]:
     return [demand for demand in demands if not demand.met_by(given)]
 
 
+def nearest(demand: Demand, proven: Proven, table: Table, date: Day) -> tuple[str, tuple[Claim, ...]] | None:
+    """Return which technology, of which something is proven, is nearest to meet a demand for hardware, and the claims it lacks.
+
+    None where no hardware could meet it, or nothing is proven of any that could.
+    """
+    pair, found = (demand.asset, demand.adversary), []
+    for place, row in enumerate(table.row):
+        shown = _shown(row.technology, proven, date)
+        if not row.claims or not shown or pair[0] not in row.assets or pair[1] not in row.against:
+            continue
+        mended = {claim for each in _breaks(row.technology, pair, table) for claim in each.unless}
+        lacks = tuple(sorted({*row.claims, *mended} - shown))
+        if lacks and not any(not each.unless for each in _breaks(row.technology, pair, table)):
+            found.append((len(lacks), place, row.technology, lacks))
+    return min(found)[2:] if found and demand.level is Level.HARDWARE else None
+
+
 def _shown(technology: str, proven: Proven, date: Day) -> frozenset[str]:
     """Return what is proven of a technology and has not expired."""
     return frozenset(
@@ -230,11 +247,19 @@ def _holds(row: Row, isolation: Isolation, shown: frozenset[str]) -> bool:
 
 def _is_broken(technology: str, pair: tuple[Asset, Adversary], shown: frozenset[str] | None, table: Table) -> bool:
     """Return whether a known break reaches; advisories count whatever our clock says. `shown` None: supposing every fix."""
-    asset, adversary = pair
     return any(
-        broken.technology == technology
+        not (broken.unless and (shown is None or shown.issuperset(broken.unless)))
+        for broken in _breaks(technology, pair, table)
+    )
+
+
+def _breaks(technology: str, pair: tuple[Asset, Adversary], table: Table) -> list[Broken]:
+    """Return the known breaks of a technology that reach."""
+    asset, adversary = pair
+    return [
+        broken
+        for broken in table.broken
+        if broken.technology == technology
         and adversary.reached(broken.by)
         and (not broken.assets or asset in broken.assets)
-        and not (broken.unless and (shown is None or shown.issuperset(broken.unless)))
-        for broken in table.broken
-    )
+    ]

@@ -46,6 +46,7 @@ def test_one_claim_less_is_no_proof():
     for claim in CLAIMS:
         proves(hub, NODE, (msgspec.structs.replace(PROVEN[0], claims=tuple(c for c in CLAIMS if c != claim)),))
         assert not hub.machine.desk.guests, claim
+        assert f"lacks {claim}" in hub.machine.desk.jobs[JOB].reason
 
 
 def test_what_is_proven_no_more_ends_its_guests_at_once_and_says_why():
