@@ -142,7 +142,8 @@ class FileFolder:
 
     def _make(self) -> None:
         try:
-            self._objects.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._objects.mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             raise _told(self._path, error) from error
 
