@@ -23,6 +23,7 @@ from propolis.terms.vault import Approval, Chip, Conditions, SealedKey
 FIRST_INDEX, INDICES = 0x01800000, 0x00400000  # NV handles of the owner (TCG registry of reserved handles, 2.2.2)
 NV_DEFINED, NO_INDEX = 0x14C, 0x08B
 POLICY_FAIL, INTEGRITY, VALUE = 0x99D, 0x1DF, 0x084
+LEFT = (0x80000000, 0x02000000, 0x03000000)  # transient objects, sessions, saved sessions
 TRIES = 8
 WAITS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # seconds: an attestation of this machine holds the TPM for a moment
 
@@ -38,6 +39,8 @@ class TpmChip:
     @contextmanager
     def _open(self) -> Iterator[Tpm]:
         with Tpm(self._patiently(), self._entropy) as tpm:
+            if tpm.emulated:
+                _sweep(tpm)
             yield tpm
 
     def _patiently(self) -> TpmLine:
@@ -127,6 +130,13 @@ class TpmChip:
             except TpmError as error:
                 if base(error.response) != NO_INDEX:
                     raise
+
+
+def _sweep(tpm: Tpm) -> None:
+    """Flush what a killed client left. An emulator serves one client at a time, us, and nobody manages its few places."""
+    for first in LEFT:
+        for handle in tpm.handles(first):
+            tpm.engine.flush(handle)
 
 
 def _no_counter(error: TpmError) -> TpmError:
