@@ -1,11 +1,13 @@
 """`propolis vault` as people type it: secrets by file or stdin, exit codes, what to do next; over an emulated TPM and without."""
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +15,8 @@ import propolis as package
 from propolis.adapters.tpm.client import Tpm
 from propolis.adapters.tpm.emulator import Emulator
 from propolis.adapters.world.system import SystemEntropy
+from propolis.cli import bar
+from propolis.cli.show import SafeConsole
 from propolis.runtime.ending import Exit
 from propolis.terms.errors import TpmMissing
 
@@ -174,6 +178,28 @@ def test_a_vault_of_a_tpm_is_carried_to_a_machine_without_one(owner):
     assert b"recover" in other("list", code=Exit.FAILED).stderr
     other("recover", *CODE_FILE, *PASSWORD)
     assert [row["name"] for row in other.record("list", *PASSWORD)] == ["a"]
+
+
+def test_a_bar_comes_after_two_seconds_and_on_a_terminal_alone(monkeypatch):
+    moments = iter((0.0, 1.0, 2.5, 3.0))
+    monkeypatch.setattr(bar, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    for terminal in (True, False):
+        screen = io.StringIO()
+        monkeypatch.setattr(bar, "errors", SafeConsole(file=screen, force_terminal=terminal, width=100))
+        with bar.counted("scans", 30) as shown:
+            shown.add(10)
+            assert screen.getvalue() == ""
+            shown.add(10)
+            shown.add(10)
+        assert ("scans" in screen.getvalue()) is terminal
+        moments = iter((0.0, 1.0, 2.5, 3.0))
+
+
+def test_where_python_has_no_fcntl_everything_is_imported():
+    """As on Windows: what needs it says so where it is used."""
+    word = "import sys; sys.modules['fcntl'] = None; import propolis.cli.vault_keys, propolis.node.attesting; print('fine')"
+    done = subprocess.run([sys.executable, "-c", word], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "fine\n", done.stderr
 
 
 def test_the_sdk_in_few_lines(tmp_path):

@@ -14,8 +14,8 @@ import pytest
 
 from propolis.adapters.tpm.emulator import Emulator
 from propolis.adapters.vault.files import FileFolder
+from propolis.node import vaulting
 from propolis.ports.vault import Stage
-from propolis.sdk import vault as sdk
 from propolis.sdk.vault import Vault
 
 PASSPHRASE = "correct horse"
@@ -66,7 +66,7 @@ def one_life(rng, folder, tpm, secret):
 
 @pytest.mark.parametrize("kind", ["passphrase", SWTPM])
 def test_a_killed_writer_leaves_what_it_acknowledged(kind, tmp_path):
-    rng, emulator, tpm, secret = random.Random(SEED), None, sdk.NONE, PASSPHRASE
+    rng, emulator, tpm, secret = random.Random(SEED), None, vaulting.NONE, PASSPHRASE
     if kind == "swtpm":
         emulator = Emulator(tmp_path / "tpm")
         emulator.start()
@@ -106,7 +106,7 @@ def make_cheap(folder):
     from propolis.runtime.vault.vault import ByPassphrase
     from propolis.runtime.vault.vault import Vault as Core
 
-    return Core.create(sdk.world(folder, sdk.NONE), ByPassphrase(passphrase=PASSPHRASE, cost=14))
+    return Core.create(vaulting.world(folder, vaulting.NONE), ByPassphrase(passphrase=PASSPHRASE, cost=14))
 
 
 LARGE = """
@@ -138,7 +138,7 @@ def test_two_processes_do_not_write_at_once(tmp_path):
     from propolis.terms.errors import ConfigError
 
     make_cheap(tmp_path / "vault")
-    first, second = (Vault(tmp_path / "vault", PASSPHRASE, tpm=sdk.NONE) for _ in range(2))
+    first, second = (Vault(tmp_path / "vault", PASSPHRASE, tpm=vaulting.NONE) for _ in range(2))
 
     def parts():
         with pytest.raises(ConfigError, match="another process writes"):

@@ -13,6 +13,7 @@ from propolis.cli.bar import counted
 from propolis.cli.fleet import JSON
 from propolis.cli.show import emit, errors, table
 from propolis.crypto.vault import state as files
+from propolis.node import vaulting
 from propolis.runtime.ending import Exit
 from propolis.runtime.vault import opening, standing
 from propolis.sdk import vault as sdk
@@ -33,7 +34,7 @@ def vault() -> None:
 
 def where(command: F) -> F:
     """Add the options that say which vault, which TPM, and how it is shown."""
-    tpm = click.option("--tpm", default=sdk.AUTO, show_default=True, metavar="WHICH", help=TPM_HELP)
+    tpm = click.option("--tpm", default=vaulting.AUTO, show_default=True, metavar="WHICH", help=TPM_HELP)
     folder = click.option(
         "--vault", "folder", type=click.Path(path_type=Path), help="The vault's folder (default: vault in the home)."
     )
@@ -56,7 +57,7 @@ def place(folder: Path | None) -> Path:
 
 def asked_for(folder: Path | None) -> str:
     """Return what a vault asks to be opened: PIN, passphrase or nothing. Raises ConfigError, VaultDamaged."""
-    state = opening.load(sdk.world(place(folder), sdk.NONE).folder)
+    state = opening.load(vaulting.world(place(folder), vaulting.NONE).folder)
     return standing.asks(files.split(state).header)
 
 
@@ -187,7 +188,7 @@ def check(deep: bool, secret_file: str | None, folder: Path | None, tpm: str, as
 
 
 def _outside(folder: Path | None, tpm: str) -> dict[str, Any]:
-    world = sdk.world(place(folder), tpm)
+    world = vaulting.world(place(folder), tpm)
     found = standing.standing(world.folder, world.chip)
     return {name: getattr(found, name) for name in found.__struct_fields__}
 

@@ -11,9 +11,9 @@ from propolis.cli import secrets
 from propolis.cli.attest import registers as registers_of
 from propolis.cli.show import console, emit, errors
 from propolis.cli.vault import SECRET_FILE, asked_for, place, secret, unlocked, vault, where
+from propolis.node import vaulting
 from propolis.runtime.vault.homes import ByPassphrase, InTpm, Wish
 from propolis.runtime.vault.vault import Vault as Core
-from propolis.sdk import vault as sdk
 from propolis.sdk.vault import Vault
 from propolis.terms.errors import DataError
 
@@ -44,7 +44,7 @@ def home_options(command: Any) -> Any:
 
 def _wish(tpm: str, with_pin: bool, pcrs: tuple[int, ...], no_counters: bool, secret_file: str | None) -> Wish:
     """Return how the key is to be kept, and ask for the secret of it."""
-    why = sdk.lacking(tpm)
+    why = vaulting.lacking(tpm)
     if not why:
         pin = secrets.asked("new PIN", secret_file, SECRET_FILE, twice=True) if with_pin else None
         return InTpm(registers=pcrs, pin=pin, counters=not no_counters)
@@ -99,7 +99,7 @@ def create(
     wish = _wish(tpm, with_pin, pcrs, no_counters, secret_file)
     if isinstance(wish, InTpm):
         wish = InTpm(registers=wish.registers, pin=wish.pin, counters=wish.counters, admin=admin)
-    world = sdk.world(place(folder), tpm)
+    world = vaulting.world(place(folder), tpm)
     with errors.status("making the vault"):
         made, code = Core.create(world, wish)
         seen = world.chip.look((), ()) if isinstance(wish, InTpm) and world.chip else None
@@ -172,7 +172,7 @@ def approve(
     admin_key: Path | None, code_file: str | None, secret_file: str | None, folder: Path | None, tpm: str, as_json: bool
 ) -> None:
     """Approve this machine's registers as they are now: after an update of firmware that you made yourself."""
-    world = sdk.world(place(folder), tpm)
+    world = vaulting.world(place(folder), tpm)
     admin, what = _admin(admin_key), asked_for(folder)
     if admin is None:
         opened = Core.approve_by_code(world, secrets.asked(CODE, code_file, CODE_FILE))
@@ -202,7 +202,7 @@ def recover(
     code = secrets.asked(CODE, code_file, CODE_FILE)
     wish = _wish(tpm, with_pin, pcrs, no_counters, secret_file)
     told = _NewCode()
-    found = Core.recover(sdk.world(place(folder), tpm), code, wish, new_code=told if new_code else None)
+    found = Core.recover(vaulting.world(place(folder), tpm), code, wish, new_code=told if new_code else None)
     for note in found.notes:
         errors.print(f"note: {note}")
     record = {"vault": found.header.vault.hex(), "epoch": found.header.epoch, "notes": list(found.notes)}

@@ -1,4 +1,4 @@
-"""`propolis.Vault`: an encrypted store of one person or node, in few lines. Only here this machine's folder and TPM are picked.
+"""`propolis.Vault`: an encrypted store of one person or node, in few lines. node/vaulting.py picks folder and TPM.
 
 vault, code = Vault.create("safe", pin="2580")     # write the code down: it is kept nowhere
 vault.put("scans", Path("scans.npz"))
@@ -7,39 +7,19 @@ data = Vault("safe", "2580").read("scans")
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from propolis.adapters.tpm.vaulting import TpmChip
-from propolis.adapters.vault.files import FileFolder
-from propolis.adapters.world.system import SystemEntropy
-from propolis.node.attesting import line_to
-from propolis.ports.vault import ChipHome
+from propolis.node.vaulting import AUTO, world
 from propolis.runtime.vault import vault as core
 from propolis.runtime.vault.homes import DEFAULT_REGISTERS, ByPassphrase, InTpm, Wish
-from propolis.terms.errors import DataError, TpmMissing
+from propolis.terms.errors import DataError
 from propolis.terms.vault import Stored
 
-AUTO, NONE, DEVICE = "auto", "none", "device"
 READ_BYTES = 1 << 20
 Data = bytes | Path | Iterable[bytes]
-
-
-def chip_of(tpm: str | Path) -> ChipHome | None:
-    """Return the TPM: `auto` and `device` = this machine's own, `none`, or the socket of an emulated one (no hardware root)."""
-    if tpm == NONE:
-        return None
-    emulator = None if tpm in (AUTO, DEVICE) else Path(tpm)
-    return TpmChip(line_to(emulator), SystemEntropy())
-
-
-def world(folder: Path | str, tpm: str | Path = AUTO) -> core.World:
-    """Return what a vault in this folder stands on."""
-    path = Path(folder).expanduser()
-    return core.World(FileFolder(path), chip_of(tpm), SystemEntropy(), lambda: int(time.time()))
 
 
 def wish_of(
@@ -176,17 +156,3 @@ def write_whole(path: Path, parts: Iterable[bytes]) -> None:
     finally:
         with contextlib.suppress(OSError):
             beside.unlink()
-
-
-def lacking(tpm: str | Path) -> str:
-    """Return why no TPM keeps a key here, "" where one does. Raises TpmError where one was asked for by name and none does."""
-    chip = chip_of(tpm)
-    if chip is None:
-        return "no TPM is to be used"
-    try:
-        chip.look((), ())
-    except TpmMissing as error:
-        if tpm == AUTO:
-            return str(error)
-        raise
-    return ""

@@ -27,7 +27,11 @@ from propolis.terms.errors import (
 )
 from propolis.terms.vault import ObjectId
 
-HOMES = pytest.mark.parametrize("wish", [InTpm(), InTpm(pin="2580"), InTpm(counters=False), by_passphrase()], ids=str)
+HOMES = pytest.mark.parametrize(
+    "wish",
+    [InTpm(), InTpm(pin="2580"), InTpm(counters=False), by_passphrase()],
+    ids=["tpm", "pin", "no-counters", "passphrase"],
+)
 SIZES = (0, 1, 65535, 65536, 65537, 200_000)
 
 
@@ -76,6 +80,14 @@ def test_a_name_that_does_not_show_is_refused_before_anything_is_read():
 
     with pytest.raises(DataError):
         Safe().vault.put("a\nb", never())
+
+
+def test_no_secret_is_in_what_a_traceback_shows():
+    safe = Safe(InTpm(pin="2580"))
+    shown = repr((safe.wish, by_passphrase(), safe.vault._desk.current, safe.vault))
+    assert "2580" not in shown
+    assert PASSPHRASE not in shown
+    assert repr(safe.vault._desk.current.kek) not in shown
 
 
 def test_a_second_vault_is_not_made_over_the_first():
@@ -129,6 +141,15 @@ def test_an_object_file_that_is_off_is_named(how):
     (wrong,) = safe.vault.verify(deep=True)
     assert second.object.hex() in wrong
     assert b"".join(safe.vault.get("name", 1)[1]) == b"1" * 70_000
+
+
+def test_a_file_grown_by_a_whole_chunk_is_told():
+    """Its chunks open, and something follows the last."""
+    safe = Safe()
+    item = safe.vault.put("name", [b"1" * 65536]).object, Stage.WHOLE
+    safe.folder.files[item] += safe.folder.files[item]
+    with pytest.raises(VaultDamaged, match="cut or grown"):
+        safe.vault.get("name")
 
 
 def test_chunks_of_one_file_do_not_change_places():
@@ -227,6 +248,37 @@ def test_two_openings_see_each_others_changes():
     assert contents(other) == {("a", 1): b"1"}
     other.put("a", [b"2"])
     assert contents(safe.vault) == {("a", 2): b"2"}
+
+
+def test_a_change_made_while_another_opens_is_no_rollback():
+    """Between our reading of the state and our look at the counters, somebody else writes."""
+    safe = Safe()
+    look = safe.chip.look
+
+    def meanwhile(registers, counters):
+        safe.chip.look = look
+        safe.vault.put("a", [b"1"])
+        safe.vault.put("a", [b"2"])
+        return look(registers, counters)
+
+    safe.chip.look = meanwhile
+    assert contents(safe.open()) == {("a", 2): b"2"}
+
+
+def test_a_version_removed_while_it_is_looked_for_is_unknown_and_not_damaged():
+    safe = Safe()
+    other = safe.open()
+    safe.vault.put("a", [b"1"])
+    other.stored()
+    read = safe.folder.read
+
+    def meanwhile(item):
+        safe.folder.read = read
+        safe.vault.put("a", [b"2"])
+        return read(item)
+
+    safe.folder.read = meanwhile
+    assert b"".join(other.get("a")[1]) == b"2"
 
 
 def test_a_new_code_is_told_before_it_counts_and_the_old_one_opens_no_newer_state():

@@ -30,12 +30,18 @@ class InTpm(msgspec.Struct, frozen=True, kw_only=True):
     counters: bool = True
     admin: ec.EllipticCurvePrivateKey | None = None
 
+    def __repr__(self) -> str:
+        return "InTpm(…)"  # a traceback or a log shows it, and it holds a secret
+
 
 class ByPassphrase(msgspec.Struct, frozen=True, kw_only=True):
     """Wish: wrap the key under a passphrase. `cost` is log2 of scrypt's N."""
 
     passphrase: str
     cost: int = wraps.COST
+
+    def __repr__(self) -> str:
+        return "ByPassphrase(…)"  # a traceback or a log shows it, and it holds a secret
 
 
 Wish = InTpm | ByPassphrase

@@ -25,6 +25,9 @@ class Unlocked(msgspec.Struct, frozen=True):
     kek: bytes
     counts: Mapping[int, int]
 
+    def __repr__(self) -> str:
+        return "Unlocked(…)"  # a traceback or a log shows it, and it holds a secret
+
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
     """An authentic state: its bytes, its header, the key, what is held; the TPM's counts where they were asked."""
@@ -34,6 +37,9 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
     kek: bytes
     index: shelf.Index
     counts: Mapping[int, int] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return "Opened(…)"  # a traceback or a log shows it, and it holds a secret
 
     @property
     def vault(self) -> VaultId:

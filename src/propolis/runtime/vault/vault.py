@@ -1,6 +1,6 @@
 """A vault: create, open, store, fetch, and the life of its key: new PIN, approval, revocation, recovery (docs/specs/vault.md).
 
-`Vault` is what faces hold. It works over any folder and chip; `propolis.sdk.vault` picks them for this machine.
+`Vault` is what faces hold. It works over any folder and chip; `propolis.node.vaulting` picks them for this machine.
 """
 
 from collections.abc import Callable, Iterable, Iterator
