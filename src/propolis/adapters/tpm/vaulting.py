@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from propolis.adapters.tpm import keys, storage
 from propolis.adapters.tpm.client import Key, Sealed, Tpm
 from propolis.adapters.tpm.engine import base
-from propolis.adapters.tpm.session import Session
+from propolis.adapters.tpm.session import Password, Session
 from propolis.crypto.tpm.ids import Command, Compare, SessionKind
 from propolis.crypto.tpm.marshal import Reader, u16
 from propolis.crypto.vault import conditions as demands
@@ -80,12 +80,14 @@ class TpmChip:
         return SealedKey(made.private, made.public)
 
     def unseal(self, sealed: SealedKey, pinned: bytes, asked: Conditions, approval: Approval, auth: bytes) -> bytes:
-        """Return what is sealed: registers, approval, epoch, PIN, in the policy's order."""
+        """Return what is sealed: registers, approval, epoch, PIN, in the policy's order.
+
+        Loading needs no session of its own: what passes is sealed already, and under another Name the last command fails.
+        """
         found = Sealed(sealed.private, sealed.public)
         with (
             self._pinned(pinned) as (tpm, srk),
-            tpm.session(srk) as session,
-            tpm.loaded(srk, found, session, auth) as item,
+            tpm.loaded(srk, found, Password(), auth) as item,
             tpm.session(srk, kind=SessionKind.POLICY) as proof,
         ):
             tpm.policy_pcr(proof, [register for register, _ in approval.values])
