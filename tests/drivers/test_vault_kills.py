@@ -3,6 +3,7 @@
 And what a large file costs in memory: as much as a small one.
 """
 
+import contextlib
 import random
 import shutil
 import signal
@@ -17,6 +18,7 @@ from propolis.adapters.vault.files import FileFolder
 from propolis.node import vaulting
 from propolis.ports.vault import Stage
 from propolis.sdk.vault import Vault
+from propolis.terms.errors import ConfigError, UnknownObject, VaultRevoked
 
 PASSPHRASE = "correct horse"
 ROUNDS, SEED = 14, 20
@@ -109,6 +111,37 @@ def make_cheap(folder):
     return Core.create(vaulting.world(folder, vaulting.NONE), ByPassphrase(passphrase=PASSPHRASE, cost=14))
 
 
+@pytest.mark.parametrize("kind", ["passphrase", SWTPM])
+def test_who_opens_while_another_writes_sees_whole_states_and_no_false_alarm(kind, tmp_path):
+    """Every opening succeeds without a note; what it reads is right, or was removed meanwhile, or the epoch ended."""
+    folder, emulator, tpm, secret = tmp_path / "vault", None, vaulting.NONE, PASSPHRASE
+    if kind == "swtpm":
+        emulator = Emulator(tmp_path / "tpm")
+        emulator.start()
+        tpm, secret = str(emulator.socket), None
+        Vault.create(folder, tpm=tpm)
+    else:
+        make_cheap(folder)
+    words = [sys.executable, "-c", WRITER, str(folder), tpm, secret or ""]
+    writer = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    read = 0
+    try:
+        while read < 40:
+            found = Vault(folder, secret, tpm=tpm)
+            assert found.notes == ()
+            with contextlib.suppress(UnknownObject, VaultRevoked):
+                for item in found.stored():
+                    if item.name == "a":
+                        assert found.read("a", item.version) == bytes([item.version & 255]) * 400_000
+                        read += 1
+            assert writer.poll() is None
+    finally:
+        writer.kill()
+        writer.wait()
+        if emulator:
+            emulator.kill()
+
+
 LARGE = """
 import resource, sys
 from propolis.sdk.vault import Vault
@@ -135,8 +168,6 @@ def test_three_hundred_megabytes_take_no_memory(tmp_path):
 
 def test_two_processes_do_not_write_at_once(tmp_path):
     """The second is told, and the first one's change is whole."""
-    from propolis.terms.errors import ConfigError
-
     make_cheap(tmp_path / "vault")
     first, second = (Vault(tmp_path / "vault", PASSPHRASE, tpm=vaulting.NONE) for _ in range(2))
 

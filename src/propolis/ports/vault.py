@@ -47,8 +47,8 @@ class Folder(Protocol):
         """Replace the state file whole or not at all. Raises StoreFull, StoreError."""
         ...
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Keep other writers out meanwhile. Raises ConfigError when one is at work."""
+    def locked(self, patience: float = 0.0) -> AbstractContextManager[None]:
+        """Keep other writers out meanwhile. Raises ConfigError when one is still at work after so many seconds."""
         ...
 
     def write(self, item: ObjectId, parts: Iterable[bytes]) -> None:

@@ -73,10 +73,10 @@ class FileFolder:
         except OSError as error:
             raise _told(self._path / STATE, error) from error
 
-    def locked(self) -> AbstractContextManager[None]:
+    def locked(self, patience: float = 0.0) -> AbstractContextManager[None]:
         """Keep other writers out."""
         self._make()
-        return lock.held(self._path / "lock")
+        return lock.held(self._path / "lock", patience)
 
     def write(self, item: ObjectId, parts: Iterable[bytes]) -> None:
         """Write an object file, in stage PART."""

@@ -1,22 +1,29 @@
 """A file that one process holds at a time; the system lets go of it when the process ends, however it ends."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from propolis.terms.errors import ConfigError, StoreError
 
+POLL = 0.02  # seconds: no system tells without a thread of ours that a lock is free
+
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold the lock meanwhile. Raises ConfigError when another process has it."""
+def held(path: Path, patience: float) -> Iterator[None]:
+    """Hold the lock meanwhile. Raises ConfigError when another process still has it after so many seconds."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     except OSError as error:
         raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
     try:
-        if not _take(descriptor):
+        deadline = time.monotonic() + patience
+        while not _take(descriptor):
+            if time.monotonic() < deadline:
+                time.sleep(POLL)
+                continue
             raise ConfigError(
                 f"another process writes to the vault {path.parent}", hint="wait until it ends, then try again"
             )

@@ -55,8 +55,8 @@ class MemoryFolder:
         self.kept = data
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other writers out."""
+    def locked(self, patience: float = 0.0) -> Iterator[None]:
+        """Keep other writers out; none of them could end while we wait."""
         if self._held:
             raise ConfigError("another process writes to the vault")
         self._held = True

@@ -21,8 +21,8 @@ from propolis.ports.vault import ChipHome, Folder
 from propolis.runtime.vault import objects, opening
 from propolis.runtime.vault.homes import ByPassphrase, InTpm, Wish, needed, place, sealed
 from propolis.runtime.vault.opening import Opened, Unlocked
-from propolis.runtime.vault.writing import Desk, replaced_key
-from propolis.terms.errors import ConfigError, TpmError, VaultError, VaultRolledBack, WrongSecret
+from propolis.runtime.vault.writing import PATIENCE, Desk, replaced_key
+from propolis.terms.errors import ConfigError, TpmError, VaultError, VaultRevoked, VaultRolledBack, WrongSecret
 from propolis.terms.vault import ID_BYTES, KEY_BYTES, MAX_APPROVALS, Approval, ObjectId, Stored, VaultId
 
 
@@ -75,8 +75,14 @@ class Vault:
 
         Raises WrongSecret, PolicyChanged, VaultForeign, VaultRevoked, VaultRolledBack, VaultDamaged, TpmError, StoreError.
         """
-        vault = cls(world, opening.opened(world.folder, opening.by_secret(world.chip, secret)))
-        vault.notes = vault._look_around()
+        unlock = opening.by_secret(world.chip, secret)
+        vault = cls(world, opening.opened(world.folder, unlock))
+        for _ in range(opening.TRIES):
+            try:
+                vault.notes = vault._look_around()
+                break
+            except VaultRevoked:  # somebody began a new epoch since we opened it
+                vault = cls(world, opening.opened(world.folder, unlock))
         return vault
 
     def _look_around(self) -> tuple[str, ...]:
@@ -130,7 +136,7 @@ class Vault:
 
     def _move_in(self, wish: Wish, code: bytes) -> None:
         world, desk = self._world, self._desk
-        with world.folder.locked():
+        with world.folder.locked(PATIENCE):
             desk.refresh()
             found, before = desk.current, desk.current.header
             kek, epoch = world.entropy.draw(KEY_BYTES), before.epoch + 1

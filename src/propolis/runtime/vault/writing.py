@@ -21,6 +21,8 @@ from propolis.runtime.vault.opening import Opened, Unlocked
 from propolis.terms.errors import ConfigError, TpmError, VaultRevoked, VaultRolledBack
 from propolis.terms.vault import ObjectId
 
+PATIENCE = 2.0  # seconds that a writer waits: another one's small change, or a reader that completes what was cut
+
 
 class Desk:
     """An open vault, and how it changes. Not for threads."""
@@ -49,7 +51,7 @@ class Desk:
     @contextmanager
     def writing(self) -> Iterator[Opened]:
         """Keep other writers out, finish what was cut, and give the state that is to be changed."""
-        with self.folder.locked():
+        with self.folder.locked(PATIENCE):
             self.refresh()
             self._settle()
             if not self._tidy:
@@ -94,9 +96,17 @@ class Desk:
                 self.folder.drop(item, stage)
 
     def unknown(self) -> list[ObjectId]:
-        """Return object files in place that the index does not name: a sign that the state file is an older one."""
-        held = shelf.objects(self.current.index)
-        return sorted(item for item, stage in self.folder.listing() if stage is Stage.WHOLE and item not in held)
+        """Return object files in place that the index does not name: a sign that the state file is an older one.
+
+        Only where nobody wrote while we looked: a writer marks what goes before its new state, and places what comes after.
+        """
+        for _ in range(opening.TRIES):
+            self.refresh()
+            listing = self.folder.listing()
+            if opening.load(self.folder) == self.current.data:
+                held = shelf.objects(self.current.index)
+                return sorted(item for item, stage in listing if stage is Stage.WHOLE and item not in held)
+        return []
 
     def commit(
         self,
