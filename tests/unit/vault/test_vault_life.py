@@ -313,6 +313,21 @@ def test_a_changed_machine_is_approved_without_a_new_seal():
     assert safe.open()  # the older state is still approved, until recover or a fifth one
 
 
+def test_approvals_of_a_former_home_stay_ended_whatever_came_in_between():
+    """TPM, passphrase, TPM again: an approval of the first time, put into the header of now, is for another series."""
+    safe = Safe()
+    first = safe.vault.header.home.approvals[0]
+    Vault.recover(safe.world, safe.code, by_passphrase())
+    Vault.recover(safe.world, safe.code, InTpm())
+    found = files.split(safe.folder.kept)
+    assert first.values == found.header.home.approvals[0].values
+    header = msgspec.structs.replace(found.header, home=msgspec.structs.replace(found.header.home, approvals=(first,)))
+    raw = files.encode(header)
+    safe.folder.kept = files.MAGIC + len(raw).to_bytes(4, "big") + raw + found.mac + found.index
+    with pytest.raises(VaultDamaged, match="not the admin key's"):
+        safe.open()
+
+
 def test_approvals_are_bounded_and_the_oldest_goes():
     safe = Safe()
     for n in range(1, 6):

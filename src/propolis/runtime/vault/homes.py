@@ -73,7 +73,6 @@ def place(
     generation: int,
     *,
     code: bytes,
-    series: int,
     chip: ChipHome | None,
     entropy: Entropy,
 ) -> Placed:
@@ -91,7 +90,7 @@ def place(
         storage=seen.storage,
         sealed=SealedKey(b"", b""),
         admin=demands.point(admin),
-        series=series,
+        series=epoch,  # never again the same, whatever homes come in between: older approvals stay ended
         pin=wish.pin is not None,
         epoch_counter=epoch_counter,
         epoch_limit=limit,

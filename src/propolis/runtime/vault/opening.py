@@ -66,6 +66,16 @@ def look(header: Header, chip: ChipHome) -> Chip:
         raise verdicts.judge(error, pin=False) from error
 
 
+def agreed(header: Header, chip: ChipHome) -> Chip:
+    """Hold a header against the TPM: same chip, same epoch, same history. Raises TpmError, VaultError."""
+    seen = look(header, chip)
+    if isinstance(header.home, TpmHome):
+        verdicts.same_chip(header.home, seen, verdicts.wanted(header))
+        verdicts.epoch(header.home, seen.counts)
+    verdicts.generation(header, seen.counts)
+    return seen
+
+
 def by_secret(chip: ChipHome | None, secret: str | None) -> Unlock:
     """Return how to open by the vault's own home: the TPM (with the PIN, where one is asked) or the passphrase."""
 

@@ -52,9 +52,7 @@ def standing(folder: Folder, chip: ChipHome | None) -> Standing:
         try:
             seen = opening.look(header, needed(chip))
             root = EMULATED if seen.emulated else HARDWARE
-            verdicts.same_chip(home, seen, verdicts.wanted(header))
-            verdicts.epoch(home, seen.counts)
-            verdicts.generation(header, seen.counts)
+            opening.agreed(header, needed(chip))
             verdicts.chosen(home, files.conditions(header), seen.registers)
         except (TpmError, VaultError) as error:
             said, way_out = str(error), error.way_out

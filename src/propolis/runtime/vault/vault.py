@@ -54,7 +54,7 @@ class Vault:
                 raise ConfigError("there is a vault here already", hint="choose another folder: --vault FOLDER")
             vault, kek = VaultId(world.entropy.draw(ID_BYTES)), world.entropy.draw(KEY_BYTES)
             code = world.entropy.draw(codes.SECRET_BYTES)
-            placed = place(wish, kek, vault, 1, 1, code=code, series=1, chip=world.chip, entropy=world.entropy)
+            placed = place(wish, kek, vault, 1, 1, code=code, chip=world.chip, entropy=world.entropy)
             header = Header(
                 format=files.FORMAT,
                 vault=vault,
@@ -125,11 +125,7 @@ class Vault:
         if self._world.chip is None or not verdicts.wanted(header):
             return ()
         try:
-            seen = opening.look(header, self._world.chip)
-            if isinstance(header.home, TpmHome):
-                verdicts.same_chip(header.home, seen, verdicts.wanted(header))
-                verdicts.epoch(header.home, seen.counts)
-            verdicts.generation(header, seen.counts)
+            opening.agreed(header, self._world.chip)
         except (TpmError, VaultError) as error:
             return (f"accepted on your word: {error}",)
         return ()
@@ -140,7 +136,6 @@ class Vault:
             desk.refresh()
             found, before = desk.current, desk.current.header
             kek, epoch = world.entropy.draw(KEY_BYTES), before.epoch + 1
-            series = before.home.series + 1 if isinstance(before.home, TpmHome) else 1
             generation = before.generation + 1
             placed = place(
                 wish,
@@ -149,7 +144,6 @@ class Vault:
                 epoch,
                 generation,
                 code=code,
-                series=series,
                 chip=world.chip,
                 entropy=world.entropy,
             )
@@ -274,9 +268,7 @@ class Vault:
             raise WrongSecret(
                 "this key is not the one that approves for this vault", hint="use the key of its creation"
             )
-        seen = opening.look(header, needed(world.chip))
-        verdicts.same_chip(home, seen, verdicts.wanted(header))
-        verdicts.epoch(home, seen.counts)
+        seen = opening.agreed(header, needed(world.chip))
         registers = [register for register, _ in home.approvals[-1].values]
         approval = demands.approve(
             admin,

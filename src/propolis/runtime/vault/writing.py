@@ -75,11 +75,7 @@ class Desk:
         header = self.current.header
         if not verdicts.wanted(header):
             return False
-        seen = opening.look(header, needed(self.chip))
-        if isinstance(header.home, TpmHome):
-            verdicts.same_chip(header.home, seen, verdicts.wanted(header))
-            verdicts.epoch(header.home, seen.counts)
-        verdicts.generation(header, seen.counts)
+        seen = opening.agreed(header, needed(self.chip))
         behind = verdicts.unfinished(header, seen.counts)
         for counter in behind:
             self.count(counter)
