@@ -51,7 +51,7 @@ unit: $(BIN)/.test $(BIN)/.swtpm   ## the test suite
 
 FUZZ_EXAMPLES ?= 3000
 fuzz: $(BIN)/.test   ## arbitrary bytes at every decoder, for longer than the suite does
-	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/properties/test_fuzz.py
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/properties/test_fuzz.py tests/properties/test_vault_fuzz.py
 
 bench-%: $(BIN)/.bench  ## bench-dispatch, bench-inference, bench-recovery, bench-install
 	@mkdir -p build/bench

@@ -14,7 +14,7 @@ import pytest
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 
-for folder in ("unit/parties", "unit/protocols", "properties"):
+for folder in ("unit/parties", "unit/protocols", "unit/vault", "properties"):
     sys.path.insert(0, str(Path(__file__).parent / folder))
 
 GRACE_SECONDS = 10.0

@@ -105,6 +105,21 @@ def test_attest(tmp_path):
     assert (done.stdout, "tpm.missing" in done.stderr) == ("", True)
 
 
+def test_vault(tmp_path):
+    (tmp_path / "secret").write_text("correct horse battery\n")
+    words = ("--tpm", "none", "--secret-file", "secret")
+    code, made, said = propolis("vault", "create", *words, home=tmp_path / "h", cwd=tmp_path)
+    assert (code, made["kept_by"], len(made["recovery_code"]), made["recovery_code"] in said) == (
+        0,
+        "passphrase",
+        44,
+        False,
+    )
+    assert propolis("vault", "put", "a", "secret", *words, home=tmp_path / "h", cwd=tmp_path)[1]["version"] == 1
+    (row,) = propolis("vault", "list", *words, home=tmp_path / "h", cwd=tmp_path)[1]
+    assert (row["name"], row["bytes"]) == ("a", 22)
+
+
 def test_no_verb_is_left_out():
     here = Path(__file__).read_text()
     assert all(f'"{verb}"' in here or f"def test_{verb}" in here or verb == "node" for verb in cli.commands)

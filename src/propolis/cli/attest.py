@@ -16,7 +16,8 @@ from propolis.terms.errors import DataError
 PCRS = "0-7"
 
 
-def _registers(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+def registers(context: click.Context, option: click.Parameter, value: str) -> tuple[int, ...]:
+    """Read registers as people write them: 0-7 or 0,4,7. Raises BadParameter."""
     found: set[int] = set()
     try:
         for part in value.split(","):
@@ -43,7 +44,7 @@ def _nonce(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option(
     "--nonce", callback=_nonce, metavar="HEX", help="What the verifier asked with; without it the quote has no day."
 )
-@click.option("--pcrs", callback=_registers, default=PCRS, show_default=True, help="Registers to quote.")
+@click.option("--pcrs", callback=registers, default=PCRS, show_default=True, help="Registers to quote.")
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the evidence here, not to the terminal."
 )

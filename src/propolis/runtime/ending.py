@@ -28,7 +28,9 @@ def code_for(error: errors.PropolisError) -> Exit:
     match error:
         case errors.WireError():
             return Exit.UNREACHABLE
-        case errors.AdmissionError():
+        case errors.AdmissionError() | errors.WrongSecret() | errors.PolicyChanged() | errors.VaultRevoked():
+            return Exit.REFUSED
+        case errors.TpmLocked():
             return Exit.REFUSED
         case errors.Unsupported() | errors.ConfigError() | errors.StoreError() | errors.CustodyError():
             return Exit.CONFIG

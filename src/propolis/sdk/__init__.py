@@ -2,5 +2,6 @@
 
 from propolis.sdk.fleet import Explanation, Fleet
 from propolis.sdk.job import Job
+from propolis.sdk.vault import Vault
 
-__all__ = ["Explanation", "Fleet", "Job"]
+__all__ = ["Explanation", "Fleet", "Job", "Vault"]

@@ -15,9 +15,17 @@
     ├── CustodyError
     │   ├── Rejected               evidence that proves nothing, with the code of the step that refused it
     │   ├── SealBroken             ciphertext that does not open: wrong key, position or bytes
-    │   └── ReleaseDenied          a key that is not handed out, with the claim that was missing
+    │   ├── ReleaseDenied          a key that is not handed out, with the claim that was missing
+    │   └── VaultError             a vault that does not open, or not with this
+    │       ├── WrongSecret            a PIN, passphrase or recovery code that is not the vault's
+    │       ├── PolicyChanged          the machine does not start as it was approved to
+    │       ├── VaultForeign           sealed by another TPM, or by this one before it was cleared
+    │       ├── VaultRevoked           a header whose epoch was revoked
+    │       ├── VaultRolledBack        vault and TPM remember different histories
+    │       └── VaultDamaged           a file of a vault that is missing, cut, swapped or altered
     ├── TpmError               a TPM that refuses, is gone, or answers nonsense
     │   ├── TpmMissing             no TPM here, or none this user may use
+    │   ├── TpmBusy                no room for another object or session now, or not ready
     │   └── TpmLocked              too many wrong PINs: it refuses for a while
     ├── ExecutorError
     │   ├── Unsupported            the machine cannot offer the rung asked for
@@ -29,7 +37,8 @@
     ├── PlacementError
     │   └── SolutionRejected       a solver's answer that breaks a constraint
     ├── DataError              an input file or value that is not of a safe format or shape
-    │   └── UnknownJob             a job's id that names none, or several
+    │   ├── UnknownJob             a job's id that names none, or several
+    │   └── UnknownObject          a name or version that a vault does not hold
     └── ConfigError            a setting or state folder that cannot be used
 
 Verdicts that are normal (refused, waiting, infeasible) are returned as values with reasons; what is unsafe to ignore is
@@ -163,6 +172,54 @@ class ReleaseDenied(CustodyError):
     hint = "propolis explain JOB says what each node lacks"
 
 
+class VaultError(CustodyError):
+    """A vault that does not open, or not with this."""
+
+    code = "custody.vault"
+
+
+class WrongSecret(VaultError):
+    """A PIN, passphrase or recovery code that is not the vault's, or is mistyped."""
+
+    code = "custody.vault.secret"
+    hint = "type it again; propolis vault recover opens a vault with its recovery code"
+
+
+class PolicyChanged(VaultError):
+    """The machine does not start as it was approved to: firmware, its keys or the boot loader changed."""
+
+    code = "custody.vault.policy"
+    hint = "if you expect this (an update), propolis vault approve; if not, do not type a PIN or code on this machine"
+
+
+class VaultForeign(VaultError):
+    """A vault sealed by another TPM, or by this one before it was cleared."""
+
+    code = "custody.vault.tpm"
+    hint = "propolis vault recover seals it to this machine with the recovery code"
+
+
+class VaultRevoked(VaultError):
+    """A vault's header whose epoch was revoked: the TPM never opens it again."""
+
+    code = "custody.vault.revoked"
+    hint = "use the newest copy of the vault; if there is none, propolis vault recover opens it with the recovery code"
+
+
+class VaultRolledBack(VaultError):
+    """Vault and TPM remember different histories: one of them was set back to an older state."""
+
+    code = "custody.vault.rollback"
+    hint = "use the newest copy of the vault; to accept this state as it is: propolis vault recover"
+
+
+class VaultDamaged(VaultError):
+    """A file of a vault that is missing, cut, swapped, older than it should be, or altered."""
+
+    code = "custody.vault.damaged"
+    hint = "put the file that is named back from a copy; propolis vault open --all says what is whole"
+
+
 class TpmError(PropolisError):
     """A TPM that refuses a command, is gone, or answers nonsense. `response` is its response code, 0 for none."""
 
@@ -180,11 +237,18 @@ class TpmMissing(TpmError):
     hint = "propolis doctor says whether this machine has one; on Linux add your user to the group tss"
 
 
+class TpmBusy(TpmError):
+    """A TPM that has no room for another object or session now, or is not ready."""
+
+    code = "tpm.busy"
+    hint = "another program left keys in the TPM or uses it now: try again, after a restart of that program or of the machine"
+
+
 class TpmLocked(TpmError):
     """Too many wrong PINs: the TPM refuses for a while (dictionary attack protection)."""
 
     code = "tpm.locked"
-    hint = "wait for the lockout to pass, or use the recovery passphrase"
+    hint = "wait for the lockout to pass; of a vault, propolis vault recover opens it with the recovery code"
 
 
 class ExecutorError(PropolisError):
@@ -258,6 +322,13 @@ class UnknownJob(DataError):
 
     code = "data.job"
     hint = "propolis jobs --all lists them"
+
+
+class UnknownObject(DataError):
+    """A name, or a version of it, that the vault does not hold."""
+
+    code = "data.object"
+    hint = "propolis vault list shows what it holds"
 
 
 class ConfigError(PropolisError):

@@ -10,7 +10,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from propolis.adapters.tpm.engine import Engine, Entity, permanent
-from propolis.adapters.tpm.session import NONCE_BYTES, Password, Session, session_key, symmetric
+from propolis.adapters.tpm.session import NONCE_BYTES, Authorisation, Password, Session, session_key, symmetric
 from propolis.crypto.tpm import outside, policy, public
 from propolis.crypto.tpm.ids import Alg, Command, Compare, Handle, SessionKind
 from propolis.crypto.tpm.marshal import Reader, sized, u8, u16, u32
@@ -154,7 +154,7 @@ class Tpm:
         return Key(Entity(handle, found.name), found)
 
     @contextmanager
-    def loaded(self, parent: Key, sealed: Sealed, session: Session, auth: bytes = b"") -> Iterator[Entity]:
+    def loaded(self, parent: Key, sealed: Sealed, session: Authorisation, auth: bytes = b"") -> Iterator[Entity]:
         """Load an object under its parent."""
         parameters = sized(sealed.private) + sized(sealed.public)
         handle, answer = self.engine.run(Command.LOAD, [parent.entity], parameters, [session], returns_handle=True)

@@ -3,7 +3,6 @@
 The device counts as one writer per open file; a lock file keeps two agents of one machine from interleaving anyway.
 """
 
-import fcntl
 import os
 import select
 import socket
@@ -31,6 +30,8 @@ class DeviceLine:
             raise TpmMissing(f"{path} may not be used by this user") from error
         except OSError as error:
             raise TpmMissing(f"{path}: {error.strerror}") from error
+        import fcntl  # Windows has none, and no such device
+
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

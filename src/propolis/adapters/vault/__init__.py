@@ -1,0 +1,1 @@
+"""Where a vault's files lie, and stand-ins for tests."""
