@@ -78,6 +78,9 @@ def node_row(node: Node) -> NodeRow:
         busy=len(node.guests),
         address=address,
         credential=node.credential,
+        proven=node.proven,
+        unproven=node.unproven[:900],
+        ek=node.ek,
     )
 
 
