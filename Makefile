@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # pytest-xdist is not used: the suite starts real processes and two cores are the size we build for.
 
-.PHONY: demo test check lint types floors unit fuzz clean help
+.PHONY: demo demo-proof test check lint types floors unit fuzz clean help
 help:            ## this list
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -23,6 +23,9 @@ $(BIN)/.bench: $(BIN)/.test
 
 demo: $(BIN)/.core   ## a private job on a local fleet, with one node killed on the way
 	@$(BIN)/propolis demo
+
+demo-proof: $(BIN)/.core $(BIN)/.swtpm   ## machines with emulated TPMs prove what they booted; a job goes where it may
+	@$(BIN)/propolis demo-proof
 
 test: lint types floors unit   ## everything CI runs
 

@@ -21,8 +21,12 @@ from propolis.node.system import supported
 from propolis.owner import keeper
 from propolis.sdk import Fleet
 from propolis.sdk.local import LocalFleet, nobody_listens, running, stop_running, varied
+from propolis.sdk.rehearsal import Rehearsal
 from propolis.terms.errors import ConfigError, PeerUnreachable
 
+REHEARSE = "--i-rehearse-with-emulated-tpms"
+REFUSED = f"""emulated TPMs are no hardware root, and the default policy refuses them;
+{REHEARSE} lets them count for a rehearsal"""
 FUNCTIONS = "--i-accept-functions-of-strangers-without-namespaces"
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
@@ -57,21 +61,49 @@ def connected(home: Path) -> Iterator[Fleet]:
 @click.option(
     FUNCTIONS, "functions", is_flag=True, help="Run functions also where only Landlock and seccomp hold them."
 )
+@click.option(
+    "--tpm",
+    is_flag=True,
+    help="Give every node an emulated TPM (swtpm). The default policy refuses them: they are no chips.",
+)
+@click.option(
+    REHEARSE,
+    "rehearse",
+    is_flag=True,
+    help="With --tpm: a policy under which they count, labelled EMULATED everywhere.",
+)
 @click.option("-d", "--detach", is_flag=True, help="Leave it running in the background; end it with propolis down.")
 @JSON
 @click.pass_obj
-def up(home: Path, count: int, listen: tuple[str, ...], functions: bool, detach: bool, as_json: bool) -> None:
+def up(
+    home: Path,
+    /,
+    count: int,
+    listen: tuple[str, ...],
+    functions: bool,
+    tpm: bool,
+    rehearse: bool,
+    detach: bool,
+    as_json: bool,
+) -> None:
     """Start a local fleet: one orchestrator and N nodes with different limits."""
+    if rehearse and not tpm:
+        raise click.UsageError(f"{REHEARSE} goes with --tpm")
     if running(home):
         raise ConfigError(f"a local fleet runs in {home} already; end it with: propolis down")
-    fleet = LocalFleet(home, varied(count), listen, lend=(FUNCTIONS,) if functions else ())
-    with busy(f"starting an orchestrator and {count} nodes"):
+    chips = Rehearsal(home) if tpm else None
+    fleet = LocalFleet(home, varied(count), listen, lend=(FUNCTIONS,) if functions else (), rehearsal=chips)
+    with busy(f"starting an orchestrator and {count} nodes{', each with an emulated TPM' if tpm else ''}"):
         fleet.start()
+        if rehearse:
+            fleet.rehearse()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with connected(home) as owner:
             rows = owner.nodes()
             emit(as_json, {"home": str(home), "nodes": rows}, nodes_table(rows))
+            if tpm and not rehearse and not as_json:
+                console.print(REFUSED)
             if not detach:
                 _watch(owner, as_json)
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 import click
 
 import propolis
-from propolis.cli import attest, demo, doctor, fleet, jobs, running, sim, verify
+from propolis.cli import attest, demo, demo_proof, doctor, fleet, jobs, running, sim, verify
 from propolis.cli.show import Said, errors
 from propolis.runtime import config
 from propolis.runtime.ending import Exit, code_for
@@ -42,6 +42,7 @@ for command in (
     attest.attest,
     verify.verify,
     demo.demo,
+    demo_proof.demo_proof,
     sim.sim,
 ):
     cli.add_command(command)

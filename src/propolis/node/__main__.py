@@ -104,6 +104,8 @@ def _settings(options: argparse.Namespace) -> config.NodeFile:
         functions_without_namespaces=options.functions or known.functions_without_namespaces,
         region=options.region or known.region,
         cost=known.cost if options.cost is None else options.cost,
+        tpm=known.tpm,
+        emulated_tpm=known.emulated_tpm,
     )
     config.write(options.home / "node.json", settings)
     return settings

@@ -18,15 +18,18 @@ from typing import IO, Any
 
 import msgspec
 
+from propolis.messages.rows import NodeRow
 from propolis.node.system import supported
 from propolis.owner import keeper
 from propolis.runtime import config
 from propolis.sdk.fleet import Fleet
+from propolis.sdk.rehearsal import Rehearsal
 from propolis.terms.errors import ConfigError
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 PROBE_SECONDS = 1.0
+PROVE_SECONDS = 10.0
 
 
 class NodeLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,9 +53,19 @@ class LocalFleet:
     """Processes of a local fleet. Use as a context, or `start` and `stop`."""
 
     def __init__(
-        self, home: Path, nodes: Sequence[NodeLimits], listen: Sequence[str] = (), *, lend: Sequence[str] = ()
+        self,
+        home: Path,
+        nodes: Sequence[NodeLimits],
+        listen: Sequence[str] = (),
+        *,
+        lend: Sequence[str] = (),
+        rehearsal: Rehearsal | None = None,
     ) -> None:
-        """`listen`: where other computers can reach the orchestrator; empty: loopback, or as before. `lend`: nodes' options."""
+        """`listen`: where other computers can reach the orchestrator; empty: loopback, or as before. `lend`: nodes' options.
+
+        `rehearsal`: emulated TPMs for the nodes.
+        """
+        self.rehearsal = rehearsal
         self.home = home
         self.listen = tuple(listen)
         self.lend = tuple(lend)
@@ -98,6 +111,24 @@ class LocalFleet:
             raise
         self._note_pids()
 
+    def rehearse(self) -> None:
+        """Accept emulated TPMs: as this fleet's operator, by a policy that says so, and as its owner; wait for proofs.
+
+        Raises what setting a policy does.
+        """
+        assert self.rehearsal is not None
+        path = self.home / "owner" / "fleet.json"
+        known = config.read(path, config.FleetFile)
+        if known is not None and not known.rehearsal:
+            config.write(path, msgspec.structs.replace(known, rehearsal=True))
+        text = self.rehearsal.policy()
+        with Fleet(self.home) as fleet:
+            if fleet.policy_text() != text:
+                fleet.set_policy(text)
+            deadline = time.monotonic() + PROVE_SECONDS
+            while time.monotonic() < deadline and any(_unjudged(row) for row in fleet.nodes()):
+                time.sleep(0.05)
+
     def _invite(self, count: int) -> list[str]:
         """Return invitations for nodes, from the home's owner: it is the fleet's operator."""
         if not count:
@@ -130,9 +161,18 @@ class LocalFleet:
         self._ready(self.nodes[limit.name], limit.name)
 
     def _launch_node(self, limit: NodeLimits, invitation: str) -> None:
+        self._equip(limit.name)
         words = ["propolis.node", "--home", str(self.home / limit.name), "--name", limit.name]
         words += ["--slots", str(limit.slots), "--memory-mb", str(limit.memory_mb), *self.lend]
         self.nodes[limit.name] = self._launch(words, limit.name, {"PROPOLIS_INVITATION": invitation})
+
+    def _equip(self, name: str) -> None:
+        """Write down which emulated TPM a node rehearses with; of an earlier rehearsal nothing stays."""
+        socket = self.rehearsal.equip(name) if self.rehearsal is not None else None
+        path = self.home / name / "node.json"
+        known = config.read(path, config.NodeFile) or config.NodeFile()
+        if socket is not None or known.emulated_tpm:
+            config.write(path, msgspec.structs.replace(known, emulated_tpm=str(socket or "")))
 
     def _launch(
         self, words: list[str], name: str, more: Mapping[str, str] = MappingProxyType({})
@@ -200,6 +240,8 @@ class LocalFleet:
                 process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+        if self.rehearsal is not None:
+            self.rehearsal.stop()
         self.nodes.clear()
         self.orchestrator = None
         (self.home / "pids.json").unlink(missing_ok=True)
@@ -208,9 +250,16 @@ class LocalFleet:
         pids = {name: process.pid for name, process in self.nodes.items()}
         if self.orchestrator is not None:
             pids["orchestrator"] = self.orchestrator.pid
+        if self.rehearsal is not None:
+            pids |= self.rehearsal.pids()
         descriptor = os.open(self.home / "pids.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(pids, file)
+
+
+def _unjudged(row: NodeRow) -> bool:
+    """Return whether a node that can show something was not judged by the policy of now yet."""
+    return bool(row.report.shows) and not row.proven and (not row.unproven or row.unproven.startswith("policy: "))
 
 
 def _first_line(pipe: IO[str], seconds: float) -> str:
@@ -251,7 +300,8 @@ def nobody_listens(home: Path) -> bool:
 
 def _is_ours(pid: int) -> bool:
     try:
-        return b"propolis." in Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"propolis." in command or command.startswith(b"swtpm\0socket")
     except OSError:
         return False
 

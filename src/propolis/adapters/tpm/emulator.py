@@ -33,6 +33,11 @@ class Emulator:
         """Where it listens."""
         return self._state / "s"
 
+    @property
+    def pid(self) -> int:
+        """Its process; 0 while it does not run."""
+        return self._process.pid if self._process is not None else 0
+
     def manufacture(self, root: Path) -> None:
         """Make endorsement keys and certificates under the test root in `root` (made at the first use). Raises TpmMissing."""
         if (self._state / "tpm2-00.permall").exists():
@@ -72,8 +77,9 @@ class Emulator:
         words = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self._state}", "--server", "type=unixio,path=s"]
         words += ["--flags", "not-need-init,startup-clear"]
         self._process = subprocess.Popen(
-            words, cwd=self._state, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+            words, cwd=self._state, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C at a terminal is not a power cut
+        )  # fmt: skip
         deadline = time.monotonic() + START_SECONDS
         while not self._listens():
             if self._process.poll() is not None:
@@ -94,6 +100,13 @@ class Emulator:
     def line(self) -> SocketLine:
         """Return a line to it. Raises TpmMissing."""
         return SocketLine(self.socket)
+
+    def wait(self) -> None:
+        """Wait for the end of one that was told to end, and end it if it does not. Idempotent."""
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(START_SECONDS)
+            self.kill()
 
     def kill(self) -> None:
         """End it as a power cut does: kill -9. Idempotent."""

@@ -27,6 +27,7 @@ from propolis.terms.trust import Vector
 
 TECHNOLOGIES = ("tpm", "measured-boot")
 VIRTUAL = ("vtpm",)
+NO_CHIP = "an emulated TPM is no hardware root; only a rehearsal's policy takes it, under its own test root"
 NO_END = 253_402_300_799  # 9999-12-31T23:59:59Z
 _STORES = (
     Attribute.FIXED_TPM | Attribute.FIXED_PARENT | Attribute.SENSITIVE_DATA_ORIGIN
@@ -122,6 +123,8 @@ def judge(
         bank=asks.bank,
         before=before.last if before is not None and leased else None,
     )
+    if tpm2.emulated(attest.parse(evidence.attest).clock) and not rules.rehearses:
+        raise Rejected("emulated", NO_CHIP)  # its own word, and enough for a no
     found = tpm2.examine(evidence, asked, Endorsements(), rules.roots, now)
     clock = found.quoted.clock
     if before is not None:

@@ -15,5 +15,5 @@ def conclude(work: ev.Appraise, known: Weaknesses | None, now: Seconds) -> ev.Co
         shown = member.shown(work.evidence, work.body, work.rules.policy.bank)
         judged = member.judge(shown, binding, work.rules, known, now, before=work.before, leased=work.leased)
     except Rejected as error:
-        return ev.Conclusion(reason=error.reason, text=str(error))
+        return ev.Conclusion(reason=error.reason, text=str(error).removeprefix(f"{error.reason}: "))
     return ev.Conclusion(judged=judged)

@@ -8,7 +8,6 @@ import hmac
 from enum import StrEnum
 from typing import ClassVar
 
-from propolis.crypto import ear
 from propolis.crypto.tpm import outside
 from propolis.decisions.appraisal.member import Judged, Row
 from propolis.decisions.appraisal.policy import DEFAULT, Rules
@@ -19,19 +18,17 @@ from propolis.ports.entropy import Entropy
 from propolis.ports.store import Put, Rows
 from propolis.protocols import session
 from propolis.protocols.attestation import events as ev
+from propolis.protocols.attestation import results
 from propolis.protocols.machine import Action, Event, Mail, Persist, TimePassed, WorkDone, WorkFailed
-from propolis.terms.calendar import day
 from propolis.terms.errors import Rejected
-from propolis.terms.evidence import NOTHING, Attested, Proven
+from propolis.terms.evidence import NOTHING, Proven
 from propolis.terms.identity import NodeId
-from propolis.terms.time import NEVER, Instant
-from propolis.terms.trust import Tier
+from propolis.terms.time import Instant
 
 ATTESTED = "attested"
 ROUND_SECONDS = 120.0  # a slow chip makes a key and two signatures in it
 AGAIN_SECONDS = 60.0  # after a round that came to nothing
 HARDWARE = ("tpm2-quote/1",)
-RESIDENT = "resident-key"  # what an opened credential shows
 Output = Action | Mail
 
 
@@ -80,7 +77,7 @@ class Verifier:
         self._rows: dict[NodeId, Row] = {}
         self._holders: dict[bytes, NodeId] = {}  # endorsement key -> the one node it serves
         self._nodes: dict[NodeId, _Standing] = {}
-        self._work: dict[int, NodeId] = {}
+        self._work: dict[int, tuple[NodeId, bytes]] = {}  # ticket -> node, and the nonce of its round
         self._last_ticket = 0
         self._now = Instant(0.0)
         self._out: list[Output] = []
@@ -169,7 +166,7 @@ class Verifier:
             return
         node.round.stage = Stage.JUDGED
         before = self._rows.get(peer)
-        ticket = self._ticket(peer)
+        ticket = self._ticket(peer, node.round)
         self._out.append(ev.Appraise(ticket, peer, evidence, body, self._rules, before, leased=node.until is not None))
 
     def _judged(self, peer: NodeId, node: _Standing, found: ev.Conclusion) -> None:
@@ -229,9 +226,10 @@ class Verifier:
         seconds = min(float(self._rules.policy.lease_seconds), max(0.0, found.until - (self._epoch + self._now)))
         node.until, node.next = Instant(self._now + seconds), Instant(self._now + seconds / 2)
         node.round.stage = Stage.SIGNING
-        claims = tuple(sorted({*found.claims, RESIDENT}))
-        node.round.proven = _proven(found, claims, self._epoch + node.until)
-        self._out.append(ev.SignResult(self._ticket(peer), self._result(peer, node, claims)))
+        now, until = self._epoch + self._now, self._epoch + node.until
+        node.round.proven = results.proven(found, until)
+        result = results.result(found, peer, node.kinds[0], self._rules.policy.name, node.round.nonce, now, until)
+        self._out.append(ev.SignResult(self._ticket(peer, node.round), result))
 
     def _refuse(self, peer: NodeId, reason: str, text: str) -> None:
         """Step 18: it is over at once, and why is told."""
@@ -243,24 +241,27 @@ class Verifier:
     # -- work and time
 
     def _done(self, ticket: int, result: object) -> None:
-        peer = self._work.pop(ticket, None)
-        node = self._nodes.get(peer) if peer is not None else None
-        if peer is None or node is None or node.round is None:
+        peer, node = self._asked(ticket)
+        if node is None or node.round is None:
             return
         if isinstance(result, ev.Conclusion) and node.round.stage is Stage.JUDGED:
             self._judged(peer, node, result)
         elif isinstance(result, str) and node.round.stage is Stage.SIGNING and node.until is not None:
             proven, node.round = node.round.proven, None
             until = int(self._epoch + node.until)
-            self._say(
-                peer, say.Appraised(ear=result, until=until, proven=proven)
-            )  # it hears so before it is asked to act on it
+            self._say(peer, say.Appraised(ear=result, until=until, proven=proven))  # before it is asked to act on it
             self._tell(peer, proven)
 
     def _failed(self, ticket: int, why: str) -> None:
-        peer = self._work.pop(ticket, None)
-        if peer is not None and peer in self._nodes and self._nodes[peer].round is not None:
+        peer, node = self._asked(ticket)
+        if node is not None:
             self._refuse(peer, "malfunction", why)
+
+    def _asked(self, ticket: int) -> tuple[NodeId, _Standing | None]:
+        """Return whose work it was, and how that node stands, if the round it was for goes on."""
+        peer, nonce = self._work.pop(ticket, (NodeId(b""), b""))
+        node = self._nodes.get(peer)
+        return peer, node if node is not None and node.round is not None and node.round.nonce == nonce else None
 
     def _tick(self) -> None:
         for peer, node in list(self._nodes.items()):
@@ -278,31 +279,9 @@ class Verifier:
         self._rows[peer] = row
         self._holders[row.ek] = peer
 
-    def _result(self, peer: NodeId, node: _Standing, claims: tuple[str, ...]) -> ear.Result:
-        assert node.round is not None
-        found, until = node.round.judged, node.until if node.until is not None else NEVER
-        assert found is not None
-        appraisal = ear.Appraisal(
-            status=Tier.WARNING if found.emulated else found.vector.status,
-            vector=found.vector,
-            policies=(self._rules.policy.name,),
-            claims=claims,
-            technology=node.kinds[0],
-            emulated=found.emulated,
-        )
-        now = self._epoch + self._now
-        return ear.Result(
-            iat=int(now),
-            exp=int(self._epoch + until),
-            node=peer.hex(),
-            verifier=ear.VerifierId(developer="propolis", build="1"),
-            submods={ear.SUBMODULE: appraisal},
-            nonce=node.round.nonce.hex(),
-        )
-
-    def _ticket(self, peer: NodeId) -> int:
+    def _ticket(self, peer: NodeId, round_: _Round) -> int:
         self._last_ticket += 1
-        self._work[self._last_ticket] = peer
+        self._work[self._last_ticket] = (peer, round_.nonce)
         return self._last_ticket
 
     def _say(self, peer: NodeId, message: Message) -> None:
@@ -311,11 +290,3 @@ class Verifier:
     def _tell(self, peer: NodeId, proven: Proven, *, reason: str = "") -> None:
         row = self._rows.get(peer)
         self._out.append(session.Announce(session.NodeProven(peer, proven, reason, row.ek if row is not None else b"")))
-
-
-def _proven(found: Judged, claims: tuple[str, ...], until: float) -> Proven:
-    """Return the claims for every technology that this evidence speaks of."""
-    return tuple(
-        Attested(technology=name, claims=claims, until=day(until), emulated=found.emulated)
-        for name in found.technologies
-    )

@@ -1,5 +1,7 @@
 """What the orchestrator tells people: rows of jobs and nodes, and why a job waits. Reads the dispatcher, changes nothing."""
 
+from collections import Counter
+
 from propolis.decisions import admission
 from propolis.messages import codec
 from propolis.messages import jobs as say
@@ -7,6 +9,7 @@ from propolis.messages.rows import MAX_REASONS, MAX_ROWS, JobRow, NodeRow, Rows,
 from propolis.protocols.jobs.book import Job, Node, Phase
 from propolis.protocols.jobs.desk import Desk
 from propolis.terms.identity import NodeId
+from propolis.terms.requirement import Level
 from propolis.terms.time import Instant
 
 MAX_ANSWER = 8 * 1024 * 1024
@@ -87,11 +90,23 @@ def node_row(node: Node) -> NodeRow:
 def verdict(desk: Desk, job: Job, node: Node) -> Verdict:
     """Return why the node does or does not run the job."""
     reasons = admission.refusals(job.spec, node.report, node.proven, desk.known)
+    if reasons and node.unproven and _hardware(job):
+        reasons.append(f"it proves nothing: {node.unproven}")
     reasons += _now(desk, job, node)
     if not node.up:
         reasons.append("it is not connected")
     shown = tuple(r[:900] for r in reasons[:MAX_REASONS])
     return Verdict(node=node.id, name=node.report.name, admitted=not reasons, reasons=shown)
+
+
+def _hardware(job: Job) -> bool:
+    return any(demand.level is Level.HARDWARE for demand in job.spec.requirement.demands)
+
+
+def _unproven(desk: Desk, job: Job, up: "Up") -> list[str]:
+    """Return what most nodes that tried to prove something failed at, where the job wants proof."""
+    why = Counter(desk.nodes[node].unproven for node in up.nodes if desk.nodes[node].unproven)
+    return [f"{count} tried and failed: {text}"[:400] for text, count in why.most_common(1)] if _hardware(job) else []
 
 
 def resting(job: Job, now: Instant) -> list[NodeId]:
@@ -137,7 +152,7 @@ def waiting(desk: Desk, job: Job, up: Up) -> str:
     if not admitted.any():
         common = desk.verdicts.common(refused)
         common.update(reason for node in idle for reason in _now(desk, job, desk.nodes[node]))
-        reasons = "; ".join(reason for reason, _ in common.most_common(2))
+        reasons = "; ".join([*(reason for reason, _ in common.most_common(2)), *_unproven(desk, job, up)])
         return f"none of {len(up.nodes)} nodes may run it: {reasons}"
     if any(desk.guests[g].phase is not Phase.SERVING for g in job.guests):
         return "its guests are starting"
