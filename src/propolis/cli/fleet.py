@@ -192,13 +192,21 @@ def invite(home: Path, role: str, expires: float, as_json: bool) -> None:
 
 @click.command()
 @click.argument("invitation")
+@click.option(
+    REHEARSE,
+    "rehearse",
+    is_flag=True,
+    help="Accept what emulated TPMs prove, which is nothing, where the fleet's policy does. Kept; also for who joined already.",
+)
 @JSON
 @click.pass_obj
-def join(home: Path, invitation: str, as_json: bool) -> None:
+def join(home: Path, invitation: str, rehearse: bool, as_json: bool) -> None:
     """Become an owner in a fleet by an invitation."""
     with busy("joining the fleet"):
-        Fleet.join(invitation, home)
-    emit(as_json, {"home": str(home), "joined": True}, text="joined; try: propolis nodes")
+        Fleet.join(invitation, home, rehearse=rehearse)
+    rehearses = Fleet.rehearses(home)
+    text = "joined; EMULATED TPMs count for you where the fleet's policy rehearses" if rehearses else "joined"
+    emit(as_json, {"home": str(home), "joined": True, "rehearsal": rehearses}, text=f"{text}; try: propolis nodes")
 
 
 @click.group()

@@ -102,6 +102,12 @@ class Fleet:
             take_back(owner, keep_key=not isinstance(error, InvitationRefused))
             raise
 
+    @staticmethod
+    def rehearses(home: Path | str | None = None) -> bool:
+        """Return whether this home's owner accepts what emulated TPMs prove, where the policy does. Raises ConfigError."""
+        base = Path(home) if home is not None else config.default_home()
+        return Client.fleet_of(base / "owner").rehearsal
+
     def __enter__(self) -> "Fleet":
         """Use as a context."""
         return self
