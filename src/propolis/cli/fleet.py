@@ -27,6 +27,7 @@ from propolis.terms.errors import ConfigError, PeerUnreachable
 REHEARSE = "--i-rehearse-with-emulated-tpms"
 REFUSED = f"""emulated TPMs are no hardware root, and the default policy refuses them;
 {REHEARSE} lets them count for a rehearsal"""
+EMULATED = "--i-rehearse-with-an-emulated-tpm"
 FUNCTIONS = "--i-accept-functions-of-strangers-without-namespaces"
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
@@ -226,6 +227,14 @@ def _limits(command: click.Command) -> click.Command:
         click.option("--offer", multiple=True, help="A package jobs may import. Nothing is ever installed."),
         click.option(
             "--listen", multiple=True, help="Address to listen on (default: the one that leads to the fleet)."
+        ),
+        click.option("--no-tpm", is_flag=True, help="Do not use this machine's TPM: it proves nothing then. Kept."),
+        click.option("--tpm", is_flag=True, help="Use this machine's own TPM again, where there is one. Kept."),
+        click.option(
+            EMULATED,
+            metavar="SOCKET",
+            default="",
+            help="Show what swtpm at this socket attests. It proves nothing, and counts in a rehearsal alone. Kept.",
         ),
         click.option("--region", default="", help="Where this computer stands, coarse to fine, like eu-fr."),
         click.option("--cost", type=click.FloatRange(0), help="What you ask per guest and hour; 0 lends for nothing."),
