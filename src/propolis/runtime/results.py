@@ -69,13 +69,11 @@ def proven(found: Kept | None) -> Proven:
         return NOTHING
     said = found.result.submods[ear.SUBMODULE]
     try:
-        return msgspec.convert(
-            [
-                Attested(technology=name, claims=said.claims, until=day(found.result.exp), emulated=said.emulated)
-                for name in said.technologies
-            ],
-            type=Proven,
-        )
+        made = [
+            Attested(technology=name, claims=said.claims, until=day(found.result.exp), emulated=said.emulated)
+            for name in said.technologies
+        ]
+        return msgspec.convert(msgspec.to_builtins(made), type=Proven)  # held against the bounds of every field
     except msgspec.ValidationError:
         return NOTHING  # words that this release does not know
 
