@@ -130,7 +130,7 @@ def test_every_message_survives_a_trip_in_its_frame(cls, data):
 
 
 def test_all_messages_are_tried():
-    assert len(records(envelope.Message)) == 39
+    assert len(records(envelope.Message)) == 42
 
 
 def test_a_program_has_one_bound_that_holds_its_chunks_and_its_record():

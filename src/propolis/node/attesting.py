@@ -28,6 +28,7 @@ from propolis.runtime.driver import Driver
 from propolis.terms.errors import SealBroken, TpmError, TpmMissing
 from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import Challenge
+from propolis.terms.text import without_paths
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ class Showing:
 
 def nothing(challenge: Challenge, why: str) -> Evidence:
     """Return the evidence of a machine that has none, and says why."""
-    return say.Evidence(nonce=challenge.nonce, kind="software-key/1", reason=why[:500]), (b"", b"")
+    return say.Evidence(nonce=challenge.nonce, kind="software-key/1", reason=without_paths(why)[:500]), (b"", b"")
 
 
 def vouched_by_nothing(challenge: Challenge) -> tuple[Segment, ...]:

@@ -100,8 +100,11 @@ class Life:
     def _judge(self, driver: Driver, known: Known) -> None:
         """Say who does what the verifier asks for: appraisal beside the loop, signatures here."""
 
+        turn = asyncio.Lock()  # one at a time: a thousand nodes that enter at once wait, and the loop goes on
+
         async def appraise(work: asking.Appraise) -> asking.Conclusion:
-            return await asyncio.to_thread(appraising.conclude, work, known.weaknesses, time.time())
+            async with turn:
+                return await asyncio.to_thread(appraising.conclude, work, known.weaknesses, time.time())
 
         async def sign(work: asking.SignResult) -> str:
             return ear.sign(work.result, self._keys.sign_token)

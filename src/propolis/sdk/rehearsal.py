@@ -5,9 +5,6 @@ name, and leaves the firmware's log of it. None of it is a hardware root: whoeve
 policy refuses them all; only the one `policy` returns takes them, and says what it is in its name.
 """
 
-import contextlib
-import os
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -67,14 +64,12 @@ class Rehearsal:
 
     def pids(self) -> dict[str, int]:
         """Return the processes, by name."""
-        return {f"tpm of {name}": emulator.pid for name, emulator in self._emulators.items()}
+        return {f"tpm of {name}": emulator.pid for name, emulator in self._emulators.items() if emulator.pid}
 
     def stop(self) -> None:
         """End them all."""
         for emulator in self._emulators.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(emulator.pid, signal.SIGTERM)  # in good order: their clocks are saved
-            emulator.wait()
+            emulator.stop()
         self._emulators.clear()
 
     def policy(self) -> str:

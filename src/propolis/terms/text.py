@@ -1,5 +1,8 @@
 """Text that shows what it is. Strangers name nodes and jobs and give reasons, and a terminal obeys control characters."""
 
+import re
+
+_PATH = re.compile(r"/[^\s:;,]+")
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 _CONTROL |= {
     code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029, 0x200E, 0x200F)
@@ -15,3 +18,8 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """Return the text as one line of a log: what a stranger said cannot begin another one."""
     return text.translate(_LINE)
+
+
+def without_paths(text: str) -> str:
+    """Return a text that goes to others, without the paths of this machine in it."""
+    return _PATH.sub("(a path)", text)

@@ -15,7 +15,7 @@ from propolis.protocols import session
 from propolis.protocols.attestation import appraising
 from propolis.protocols.attestation import events as ev
 from propolis.protocols.attestation.attester import Attester
-from propolis.protocols.attestation.verifier import AGAIN_SECONDS, ROUND_SECONDS, Verifier
+from propolis.protocols.attestation.verifier import AGAIN_SECONDS, PAUSE_SECONDS, ROUND_SECONDS, Verifier
 from propolis.protocols.machine import Mail, Persist, Tell, TimePassed, WorkDone, WorkFailed
 from propolis.runtime.known import known_weaknesses
 from propolis.terms.capability import CapabilityReport, Isolation, Rung
@@ -347,3 +347,13 @@ def test_a_node_is_told_before_anybody_acts_on_it():
     )(acted)
     world.enter(NODE, chip(b"1"))
     assert order.index("Appraised") < order.index("acts")
+
+
+def test_a_node_that_comes_back_again_and_again_is_judged_no_oftener():
+    world = World(chip(b"1"))
+    for _ in range(10):
+        world.enter(NODE, chip(b"1"))
+    assert len([note for name, note in world.told if name == NODE]) == 1
+    world.proven.clear()
+    world.later(PAUSE_SECONDS)
+    assert world.proven[NODE].proven

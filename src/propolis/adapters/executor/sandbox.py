@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -25,10 +24,10 @@ from propolis.ports.executor import GuestOrder
 from propolis.terms.capability import Isolation, Rung
 from propolis.terms.errors import Crashed, Overran, Unsupported
 from propolis.terms.job import Kind, Needs
+from propolis.terms.text import without_paths
 
 log = logging.getLogger(__name__)
 
-_PATH = re.compile(r"/[^\s:;,]+")  # of the lender's machine: its report goes to others
 
 SERVER = "import runpy; runpy.run_module('propolis.guest', run_name='__main__', alter_sys=True)"
 """The fork server, as its interpreter is told; its control socket is descriptor 3 by then."""
@@ -70,7 +69,7 @@ class SandboxExecutor:
             except (Crashed, Overran) as error:
                 complaints.append(f"{rung.name.lower()}: {error}")
                 continue
-            notes = tuple(f"no {_PATH.sub('(a path)', complaint)}"[:200] for complaint in complaints)
+            notes = tuple(f"no {without_paths(complaint)}"[:200] for complaint in complaints)
             self._reached = msgspec.structs.replace(reached, notes=notes)
             return self._reached
         raise Unsupported("no isolation could be reached here; " + "; ".join(complaints))

@@ -13,6 +13,7 @@ from propolis.protocols import session
 from propolis.protocols.attestation import events as ev
 from propolis.protocols.machine import Action, Event, Mail, Tell, WorkDone, WorkFailed
 from propolis.terms.identity import NodeId
+from propolis.terms.text import without_paths
 from propolis.terms.time import Instant
 
 Output = Action | Mail
@@ -44,7 +45,7 @@ class Attester:
             case WorkDone(ticket=ticket, result=result):
                 self._done(ticket, result)
             case WorkFailed(ticket=ticket, code=code, reason=reason):
-                self._failed(ticket, f"{code}: {reason}"[:500])
+                self._failed(ticket, without_paths(f"{code}: {reason}")[:500])
             case _:
                 pass
         out, self._out = self._out, []

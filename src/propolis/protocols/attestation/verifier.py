@@ -5,11 +5,10 @@ is in at most one round at a time; a round that takes too long is over. What is 
 """
 
 import hmac
-from enum import StrEnum
 from typing import ClassVar
 
 from propolis.crypto.tpm import outside
-from propolis.decisions.appraisal.member import Judged, Row
+from propolis.decisions.appraisal.member import Row
 from propolis.decisions.appraisal.policy import DEFAULT, Rules
 from propolis.messages import attestation as say
 from propolis.messages import codec
@@ -19,6 +18,7 @@ from propolis.ports.store import Put, Rows
 from propolis.protocols import session
 from propolis.protocols.attestation import events as ev
 from propolis.protocols.attestation import results
+from propolis.protocols.attestation.rounds import Round, Stage, Standing
 from propolis.protocols.machine import Action, Event, Mail, Persist, TimePassed, WorkDone, WorkFailed
 from propolis.terms.errors import Rejected
 from propolis.terms.evidence import NOTHING, Proven
@@ -27,40 +27,11 @@ from propolis.terms.time import Instant
 
 ATTESTED = "attested"
 ROUND_SECONDS = 120.0  # a slow chip makes a key and two signatures in it
+PAUSE_SECONDS = 5.0  # between two rounds of one node, however often it comes back: judging costs us more than asking it
+MAX_BEGUN = 65_536
 AGAIN_SECONDS = 60.0  # after a round that came to nothing
 HARDWARE = ("tpm2-quote/1",)
 Output = Action | Mail
-
-
-class Stage(StrEnum):
-    """Where a round stands."""
-
-    ASKED = "asked"
-    JUDGED = "judged"
-    ACTIVATING = "activating"
-    SIGNING = "signing"
-
-
-class _Round:
-    """One conversation with one node."""
-
-    def __init__(self, nonce: bytes, due: Instant) -> None:
-        self.nonce = nonce
-        self.due = due
-        self.stage = Stage.ASKED
-        self.judged: Judged | None = None
-        self.proven: Proven = NOTHING
-        self.secret = b""
-
-
-class _Standing:
-    """A node that is here: its round, and until when what was concluded holds."""
-
-    def __init__(self, kinds: tuple[str, ...]) -> None:
-        self.kinds = kinds
-        self.round: _Round | None = None
-        self.next: Instant | None = None  # when to ask again
-        self.until: Instant | None = None
 
 
 class Verifier:
@@ -76,7 +47,8 @@ class Verifier:
         self._epoch = epoch
         self._rows: dict[NodeId, Row] = {}
         self._holders: dict[bytes, NodeId] = {}  # endorsement key -> the one node it serves
-        self._nodes: dict[NodeId, _Standing] = {}
+        self._nodes: dict[NodeId, Standing] = {}
+        self._begun: dict[NodeId, Instant] = {}  # when a node's last round began, also while it is away
         self._work: dict[int, tuple[NodeId, bytes]] = {}  # ticket -> node, and the nonce of its round
         self._last_ticket = 0
         self._now = Instant(0.0)
@@ -93,8 +65,8 @@ class Verifier:
         self._now = now
         match event:
             case session.NodeEntered(node=node, report=report):
-                self._nodes[node] = _Standing(tuple(kind for kind in report.shows if kind in HARDWARE))
-                self._begin(node)
+                self._nodes[node] = Standing(tuple(kind for kind in report.shows if kind in HARDWARE))
+                self._begin_soon(node)
             case session.NodeLost(node=node) | session.MemberRemoved(member=node):
                 self._nodes.pop(node, None)
             case session.PolicyChanged(rules=rules):
@@ -127,12 +99,23 @@ class Verifier:
 
     # -- rounds
 
+    def _begin_soon(self, name: NodeId) -> None:
+        """Ask a node that entered: at once, or when its last round is long enough ago."""
+        last = self._begun.get(name)
+        if last is not None and self._now < last + PAUSE_SECONDS and self._nodes[name].kinds:
+            self._nodes[name].next = Instant(last + PAUSE_SECONDS)
+        else:
+            self._begin(name)
+
     def _begin(self, name: NodeId) -> None:
         node = self._nodes[name]
         node.next = None
         if not node.kinds:
             return
-        node.round = _Round(self._entropy.draw(32), Instant(self._now + ROUND_SECONDS))
+        if len(self._begun) >= MAX_BEGUN:
+            self._begun = {each: at for each, at in self._begun.items() if self._now < at + PAUSE_SECONDS}
+        self._begun[name] = self._now
+        node.round = Round(self._entropy.draw(32), Instant(self._now + ROUND_SECONDS))
         policy = self._rules.policy
         self._say(name, say.Challenge(nonce=node.round.nonce, pcrs=policy.asked, bank=policy.bank))
 
@@ -159,17 +142,20 @@ class Verifier:
             case _:
                 pass
 
-    def _judge(self, peer: NodeId, node: _Standing, evidence: say.Evidence, body: tuple[Segment, ...]) -> None:
+    def _judge(self, peer: NodeId, node: Standing, evidence: say.Evidence, body: tuple[Segment, ...]) -> None:
         assert node.round is not None
+        if evidence.reason:
+            self._refuse(peer, "no_evidence", evidence.reason)
+            return
         if evidence.kind not in node.kinds or len(body) > 2 or sum(map(len, body)) > 2 * say.MAX_LOGS:
-            self._refuse(peer, "envelope_type", evidence.reason or "not the evidence that was announced")
+            self._refuse(peer, "envelope_type", "not the evidence that was announced")
             return
         node.round.stage = Stage.JUDGED
         before = self._rows.get(peer)
         ticket = self._ticket(peer, node.round)
         self._out.append(ev.Appraise(ticket, peer, evidence, body, self._rules, before, leased=node.until is not None))
 
-    def _judged(self, peer: NodeId, node: _Standing, found: ev.Conclusion) -> None:
+    def _judged(self, peer: NodeId, node: Standing, found: ev.Conclusion) -> None:
         """Step 15: one endorsement key, one node; one node, its keys, for good."""
         assert node.round is not None
         if found.reason or found.judged is None:
@@ -187,7 +173,7 @@ class Verifier:
             else:
                 self._activate(peer, node)
 
-    def _activate(self, peer: NodeId, node: _Standing) -> None:
+    def _activate(self, peer: NodeId, node: Standing) -> None:
         """Step 14: only a TPM that holds both keys opens what is made for both."""
         assert node.round is not None
         assert node.round.judged is not None
@@ -204,7 +190,7 @@ class Verifier:
         round_.stage = Stage.ACTIVATING
         self._say(peer, say.Activate(nonce=round_.nonce, blob=blob, secret=secret))
 
-    def _activated(self, peer: NodeId, node: _Standing, secret: bytes) -> None:
+    def _activated(self, peer: NodeId, node: Standing, secret: bytes) -> None:
         assert node.round is not None
         if not hmac.compare_digest(node.round.secret, secret):
             self._refuse(
@@ -213,7 +199,7 @@ class Verifier:
             return
         self._conclude(peer, node)
 
-    def _conclude(self, peer: NodeId, node: _Standing) -> None:
+    def _conclude(self, peer: NodeId, node: Standing) -> None:
         """Step 17: what was found holds for a lease; half-way it is asked anew."""
         assert node.round is not None
         found = node.round.judged
@@ -257,7 +243,7 @@ class Verifier:
         if node is not None:
             self._refuse(peer, "malfunction", why)
 
-    def _asked(self, ticket: int) -> tuple[NodeId, _Standing | None]:
+    def _asked(self, ticket: int) -> tuple[NodeId, Standing | None]:
         """Return whose work it was, and how that node stands, if the round it was for goes on."""
         peer, nonce = self._work.pop(ticket, (NodeId(b""), b""))
         node = self._nodes.get(peer)
@@ -279,7 +265,7 @@ class Verifier:
         self._rows[peer] = row
         self._holders[row.ek] = peer
 
-    def _ticket(self, peer: NodeId, round_: _Round) -> int:
+    def _ticket(self, peer: NodeId, round_: Round) -> int:
         self._last_ticket += 1
         self._work[self._last_ticket] = (peer, round_.nonce)
         return self._last_ticket

@@ -12,6 +12,7 @@ from propolis.terms.identity import NodeId
 from propolis.terms.requirement import Level
 from propolis.terms.time import Instant
 
+PLACING = "its guests are being placed"
 MAX_ANSWER = 8 * 1024 * 1024
 
 
@@ -159,7 +160,7 @@ def waiting(desk: Desk, job: Job, up: Up) -> str:
     able = [desk.nodes[node] for node, may in zip(up.nodes, admitted, strict=True) if may]
     silent = sum(node.suspect for node in able)
     if any(node.free for node in able if not node.suspect):
-        return "its guests are being placed"
+        return PLACING
     if silent == len(able):
         return f"every node that may run it is silent ({silent})"
     return f"every node that may run it is busy{f' or silent ({silent})' if silent else ''}"

@@ -7,18 +7,17 @@ Resume messages (docs/specs/job.md). This file routes events to the rooms around
 from typing import ClassVar
 
 from propolis.decisions.guarantees import Known
-from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Message, Segment
 from propolis.ports.entropy import Entropy
 from propolis.ports.store import Rows
 from propolis.protocols import session
-from propolis.protocols.jobs import answers, feeding, hosting, intake, ledger, overdue, planning
-from propolis.protocols.jobs.book import INPUTS, JOBS, RESULTS, Job, KeptJob, KeptResult, Node, Phase
+from propolis.protocols.jobs import answers, feeding, hosting, intake, ledger, overdue, planning, restoring
+from propolis.protocols.jobs.book import Job, Node, Phase
 from propolis.protocols.jobs.desk import Desk, DispatcherConfig, Output
 from propolis.protocols.machine import Event, TimePassed, WorkDone, WorkFailed
 from propolis.terms.errors import PropolisError, StoreFull
-from propolis.terms.identity import BlobId, JobId, NodeId
+from propolis.terms.identity import BlobId, NodeId
 from propolis.terms.job import JobState
 from propolis.terms.placement import Placement, Problem
 from propolis.terms.time import Instant, earliest
@@ -46,44 +45,10 @@ class Dispatcher:
 
     def restore(self, rows: Rows, now: Instant) -> None:
         """Take what is stored, queue what is left, and give nodes a moment to resume before anything is placed anew."""
-        for _, value in rows.scan(JOBS):
-            self._restore_job(value, now)
-        for key, size in rows.sizes(INPUTS):
-            self._restore_input(key, size)
-        for key, value in rows.scan(RESULTS):
-            self._restore_result(key, value)
-        for job in self.desk.jobs.values():
-            if job.live:
-                job.pending.extend(i for i in range(job.spec.tasks) if i in job.stored and i not in job.finished)
+        restoring.restore(self.desk, rows, now)
         self.desk.reborn = now
         if self.desk.jobs:
             self._ready_at = Instant(now + self.desk.config.boot_grace)
-
-    def _restore_job(self, value: bytes, now: Instant) -> None:
-        kept: KeptJob = codec.decode(value, KeptJob)
-        job = Job(kept.spec, NodeId(kept.owner), now)
-        job.state = JobState.PENDING if kept.state is JobState.RUNNING else kept.state
-        job.reason = kept.reason
-        self.desk.jobs[job.id] = job
-
-    def _restore_input(self, key: bytes, size: int) -> None:
-        job, index = self.desk.jobs.get(JobId(key[:16])), int.from_bytes(key[16:], "big")
-        if job is not None and index < job.spec.tasks and job.stored.add(index):
-            job.sizes[index] = size
-            job.input_bytes += size
-            self.desk.inputs[job.owner] += size
-
-    def _restore_result(self, key: bytes, value: bytes) -> None:
-        job, index = self.desk.jobs.get(JobId(key[:16])), int.from_bytes(key[16:], "big")
-        if job is None or index >= job.spec.tasks:
-            return
-        kept: KeptResult = codec.decode(value, KeptResult)
-        job.finished.add(index)
-        job.stored.add(index)
-        job.failed += bool(kept.item.code)
-        if not kept.taken:
-            job.untaken[index] = kept
-            self.desk.outputs[job.owner] += kept.size
 
     def programs(self) -> set[BlobId]:
         """Return the sealed programs that are still needed, or may be."""

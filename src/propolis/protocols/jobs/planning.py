@@ -45,11 +45,14 @@ def _ask(desk: Desk, jobs: list[Job]) -> bool:
     nodes = [node for node in desk.nodes.values() if node.up and not node.suspect]
     if not any(node.free for node in nodes):
         _free_idle(desk)
+    usable = {job.id: shares.usable(desk, job, nodes) for job in jobs}
+    jobs = [job for job in jobs if usable[job.id]]  # one that may run nowhere takes no share from its owner's others
     allowed = shares.allowances(desk, jobs)
     cap = shares.unserved_cap(desk)
     wants: list[placement.JobFacts] = []
     for job in jobs:
-        wanted = min(desk.wanted(job), allowed[job.owner])
+        room = sum(node.free for node in usable[job.id])
+        wanted = min(desk.wanted(job), allowed[job.owner], room)
         allowed[job.owner] -= wanted
         if wanted > 0:
             wants.append(placement.JobFacts(spec=job.spec, wanted=wanted, barred=shares.barred(desk, job, cap)))
@@ -107,9 +110,11 @@ def _free_idle(desk: Desk) -> None:
 
 def explain_wait(desk: Desk, job: Job, up: answers.Up, now: Instant) -> None:
     """Keep the stated reason of a waiting job up to date."""
-    if job.state is JobState.PENDING and not job.guests:
+    if job.live and not job.guests:
         reason = answers.waiting(desk, job, up)
-        if reason != job.reason:
+        if job.state is JobState.RUNNING and reason != answers.PLACING:
+            job.state = JobState.PENDING  # it ran, and where it did it may no more
+        if job.state is JobState.PENDING and reason != job.reason:
             job.reason = reason
             desk.note(job, now, f"waits: {reason}")
             ledger.progress(desk, job, now, at_once=True)

@@ -15,6 +15,7 @@ from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.envelope import Segment
 from propolis.messages.membership import Role
+from propolis.ports.store import Put
 from propolis.protocols import policies, removals
 from propolis.protocols.jobs.vouching import Vouched, vouch
 from propolis.terms.calendar import Seconds
@@ -53,6 +54,12 @@ class Release:
             self.newer(kept)
         if policy is not None:
             self.newer_policy(policy)
+
+    def heard(self, signed: SignedRemovals | SignedPolicy) -> Put | None:
+        """Take the operator's newer word; returns the row to keep, None for an older one, or another's."""
+        if isinstance(signed, SignedRemovals):
+            return Put(removals.TABLE, removals.ROW, codec.encode(signed)) if self.newer(signed) else None
+        return Put(policies.TABLE, policies.ROW, codec.encode(signed)) if self.newer_policy(signed) else None
 
     def newer(self, signed: SignedRemovals) -> bool:
         """Take a list of removals if the operator signed it after the one we have; returns whether."""

@@ -80,9 +80,9 @@ def allowances(desk: Desk, jobs: Sequence[Job]) -> dict[NodeId, int]:
         lack = min(wanted[job.owner], share - held[job.owner])
         if lack > 0 and job.owner not in seen and len(seen) < LOOKED_AT:
             seen.add(job.owner)
-            usable = _usable(desk, job, up)
-            kept[job.owner] = min(lack, sum(node.free for node in usable))
-            _make_room(desk, job.owner, lack - kept[job.owner], usable, held, share)
+            able = usable(desk, job, up)
+            kept[job.owner] = min(lack, sum(node.free for node in able))
+            _make_room(desk, job.owner, lack - kept[job.owner], able, held, share)
     allowed: dict[NodeId, int] = {}
     for owner in sorted(kept, key=lambda owner: (desk.opened.get(owner, float("-inf")), owner)):
         allowed[owner] = min(kept[owner], free)
@@ -90,7 +90,8 @@ def allowances(desk: Desk, jobs: Sequence[Job]) -> dict[NodeId, int]:
     return {owner: min(wanted[owner], allowed.get(owner, 0) + free) for owner in wanted}
 
 
-def _usable(desk: Desk, job: Job, up: Sequence[Node]) -> list[Node]:
+def usable(desk: Desk, job: Job, up: Sequence[Node]) -> list[Node]:
+    """Return which of the nodes may run the job now."""
     if not up:
         return []
     rows = desk.verdicts.row(job.spec, desk.verdicts.ids([(node.report, node.proven) for node in up]))

@@ -14,7 +14,7 @@ from propolis.messages.envelope import Message, Segment
 from propolis.messages.membership import ShowPolicy, ShowRemovals
 from propolis.messages.rows import Rows
 from propolis.ports.store import Put
-from propolis.protocols import policies, removals, session
+from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs.bits import Bits
 from propolis.protocols.jobs.book import GRANTED, INPUTS, OUTPUTS, RESULTS, KeptResult, task_key
@@ -77,10 +77,8 @@ class Submitter:
                 known = Bits(spec.tasks, finished) if finished else Bits(spec.tasks)
                 self._jobs[spec.id] = Sending(spec, list(sizes), known, granted)
                 self._submit(spec)
-            case ev.RemovalsMade(signed=signed):
-                self._shown(signed)
-            case ev.PolicyMade(signed=signed):
-                self._shown_policy(signed)
+            case ev.RemovalsMade(signed=signed) | ev.PolicyMade(signed=signed):
+                self._learnt(signed)
             case ev.StopAsked(job=job):
                 self._say(say.Stop(job=job))
             case ev.QuestionAsked(ticket=ticket):
@@ -145,9 +143,9 @@ class Submitter:
             case say.Answer():
                 self._answered(message, body)
             case ShowRemovals(signature=signature) if len(body) == 1 and len(body[0]) <= MAX_LIST_BYTES:
-                self._shown(SignedRemovals(data=bytes(body[0]), signature=signature))
+                self._learnt(SignedRemovals(data=bytes(body[0]), signature=signature))
             case ShowPolicy(signature=signature) if len(body) == 1 and len(body[0]) <= MAX_POLICY_BYTES:
-                self._shown_policy(SignedPolicy(data=bytes(body[0]), signature=signature))
+                self._learnt(SignedPolicy(data=bytes(body[0]), signature=signature))
             case _:
                 pass
 
@@ -199,15 +197,11 @@ class Submitter:
         ticket = self._ticket(Sealing(job.spec.id, receipt.guest_id, kept))
         self._out.append(ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key, node, vouched.machine))
 
-    def _shown(self, signed: SignedRemovals) -> None:
-        """Keep a newer list of removals; an older one, or another's, says nothing."""
-        if self._release.newer(signed):
-            self._out.append(Persist((Put(removals.TABLE, removals.ROW, codec.encode(signed)),)))
-
-    def _shown_policy(self, signed: SignedPolicy) -> None:
-        """Keep a newer policy; what is granted from now on is judged by it."""
-        if self._release.newer_policy(signed):
-            self._out.append(Persist((Put(policies.TABLE, policies.ROW, codec.encode(signed)),)))
+    def _learnt(self, signed: SignedRemovals | SignedPolicy) -> None:
+        """Keep the operator's newer word; an older one, or another's, says nothing."""
+        row = self._release.heard(signed)
+        if row is not None:
+            self._out.append(Persist((row,)))
 
     def _deny(self, receipt: Receipt, job: bytes, reason: str) -> None:
         self._say(say.Denied(job=job, guest=receipt.guest, reason=f"{ReleaseDenied.code}: {reason}"[:900]))

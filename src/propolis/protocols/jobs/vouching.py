@@ -100,7 +100,7 @@ def _judged(
     except MalformedMessage as error:
         raise Rejected("envelope_field", str(error)) from error
     if said.reason:
-        raise Rejected("envelope_type", f"there is none: {said.reason}")
+        raise Rejected("no_evidence", said.reason)
     if said.nonce != spec.challenge.nonce:
         raise Rejected("nonce", "it answers another job's challenge")
     if spec.challenge.pcrs != rules.policy.asked:
