@@ -1,5 +1,6 @@
 """`propolis fleet policy` and the faces of proof, over a fleet with emulated TPMs: nothing counts before the operator signs."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +20,10 @@ from propolis.terms.errors import ConfigError, DataError, InvitationRefused
 needs_swtpm = pytest.mark.skipif(
     shutil.which("swtpm") is None, reason="swtpm is not installed: apt install swtpm swtpm-tools"
 )
+EFI = bytearray(0x200)  # headers of a PE32+ without sections: the least that has a certificate table's entry
+EFI[:2], EFI[0x3C:0x40], EFI[0x80:0x84] = b"MZ", (0x80).to_bytes(4, "little"), b"PE\0\0"
+EFI[0x94:0x96], EFI[0x98:0x9A], EFI[0xD4:0xD8] = b"\xf0\0", b"\x0b\x02", b"\0\x02\0\0"
+EFI[0x104:0x108] = b"\x10\0\0\0"
 DIGEST, OPTION = "ab" * 32, "--i-rehearse-with-emulated-tpms"
 
 
@@ -95,11 +100,26 @@ def test_the_operators_text_is_signed_as_it_stands_and_edits_keep_its_meaning(ho
     assert added["policy"]["lease_seconds"] == 60
     again = propolis("fleet", "policy", "image", "add", DIGEST, "--name", "third", home=home)
     assert (again.returncode, "already, as 'second'" in again.stderr) == (Exit.CONFIG, True)
+    (tmp_path / "boot.efi").write_bytes(EFI)
+    third = told("fleet", "policy", "image", "add", tmp_path / "boot.efi", "--name", "third", home=home)
+    assert third["digest"] == third["policy"]["image"][-1]["digest"]
+    assert third["digest"] == hashlib.sha256(EFI[:0xD8] + EFI[0xDC:0x128] + EFI[0x130:]).hexdigest()
     (tmp_path / "no.efi").write_bytes(b"\x7fELF")
     wrong = propolis("fleet", "policy", "image", "add", tmp_path / "no.efi", "--name", "x", home=home)
     assert (wrong.returncode, "not an EFI image" in wrong.stderr) == (Exit.USAGE, True)
     with Fleet(home) as fleet:
-        assert [image.claims for image in fleet.policy().image] == [(), ("lockdown",)]
+        assert [image.claims for image in fleet.policy().image] == [(), ("lockdown",), ()]
+
+
+def test_a_process_that_follows_another_of_the_same_home_signs_through_it(home):
+    with Fleet(home) as holder:
+        before = holder.mandate().number
+        signed = told("fleet", "policy", "set", "-", home=home, text="lease_seconds = 77\n")
+        assert signed["number"] == before + 1
+        assert told("fleet", "policy", "show", home=home)["text"] == "lease_seconds = 77\n"
+        assert holder.policy().lease_seconds == 77
+        wrong = propolis("fleet", "policy", "approve", "nobody", "--yes", home=home)
+        assert wrong.returncode == Exit.USAGE
 
 
 def test_only_the_operator_signs_and_an_owner_that_joins_rehearses_by_name_alone(home, tmp_path):
