@@ -36,6 +36,7 @@ VERBS = [
     "down",
     "explain",
     "fetch",
+    "fleet",
     "invite",
     "jobs",
     "join",
@@ -151,7 +152,7 @@ def test_doctor_claims_nothing_proven_and_tells_all_in_json(tmp_path):
     assert all(line["proven"] == [] for line in told["technologies"])
     held = {cell["level"] for cell in told["guarantees"]}
     assert held <= {"none", "empirical", "proof"}
-    assert len(told["guarantees"]) == 30
+    assert len(told["guarantees"]) == 35
     assert {fact["name"] for fact in told["facts"]} >= {"tpm.chip", "tee.sev-snp", "isolation.landlock"}
     assert all(
         fact["state"] in ("absent", "unknown", "present", "enabled", "usable") and fact["when"]

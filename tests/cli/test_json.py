@@ -125,6 +125,15 @@ def test_no_verb_is_left_out():
     assert all(f'"{verb}"' in here or f"def test_{verb}" in here or verb == "node" for verb in cli.commands)
 
 
+def test_the_operators_verbs(home, folder):
+    shown = propolis("fleet", "policy", "show", home=home, cwd=folder)[1]
+    assert (shown["default"], shown["number"], shown["policy"]["name"]) == (True, 0, "default")
+    (folder / "policy.toml").write_text("lease_seconds = 60\n")
+    assert propolis("fleet", "policy", "check", "policy.toml", home=home, cwd=folder)[1]["valid"] is True
+    signed = propolis("fleet", "policy", "set", "policy.toml", home=home, cwd=folder)[1]
+    assert (signed["number"], signed["text"]) == (1, "lease_seconds = 60\n")
+
+
 def test_a_failure_says_its_code_on_stderr(tmp_path):
     command = [sys.executable, "-m", "propolis", "--home", str(tmp_path), "jobs", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=os.environ)

@@ -9,6 +9,7 @@ from propolis.messages import codec
 from propolis.messages.membership import Role
 from propolis.sdk.grantees import grantees
 from propolis.terms.capability import Isolation, Offer, Rung
+from propolis.terms.evidence import Attested
 from propolis.terms.job import Granted, Receipt
 
 OPERATOR, FLEET, NODE, SECRET = identity.public_of(b"w" * 32), b"h" * 32, b"n" * 32, b"1" * 32
@@ -43,3 +44,21 @@ def test_the_table_has_the_last_ones_and_says_where_the_others_are():
     assert "eu-fr, 0.5/h" in text
     assert many[-1].receipt.hex()[:8] in text
     assert many[0].receipt.hex()[:8] not in text
+
+
+def test_what_the_owner_verified_before_it_gave_the_key_is_kept_and_an_emulated_tpm_says_so():
+    proven = (Attested(technology="tpm", claims=("endorsed",), until="2026-12-01", emulated=True),)
+    granted = grantees(
+        [
+            Granted(receipt=receipt(1), signature=bytes(64), at=1, proven=proven),
+            Granted(receipt=receipt(2), signature=bytes(64), at=2),
+        ],
+        OPERATOR,
+    )
+    assert [one.proven for one in granted] == [proven, ()]
+    console = SafeConsole(width=200)
+    with console.capture() as said:
+        console.print(grantees_table(granted, ()))
+    assert "PROVEN" in said.get()
+    assert said.get().count("EMULATED tpm") == 1
+    assert "nothing" in said.get().splitlines()[2]

@@ -54,3 +54,24 @@ def test_an_offer_that_cannot_be_told_is_refused_at_once(tmp_path, monkeypatch, 
     monkeypatch.setattr(sys, "argv", ["propolis.node", "--home", str(tmp_path), *words])
     assert command.main() == 5
     assert words[0].removeprefix("--") in capsys.readouterr().err
+
+
+def test_which_tpm_is_shown_is_what_the_lender_said_and_is_kept_until_it_says_otherwise(tmp_path, monkeypatch):
+    def settings(*words):
+        return lender(tmp_path, monkeypatch, *words)._settings
+
+    assert (settings().tpm, settings().emulated_tpm) == (True, "")
+    assert settings("--no-tpm").tpm is False
+    assert settings("--name", "n").tpm is False
+    assert settings("--tpm").tpm is True
+    monkeypatch.chdir(tmp_path)
+    settings("--no-tpm")
+    rehearsing = settings(command.EMULATED, "socket")
+    assert (rehearsing.tpm, rehearsing.emulated_tpm) == (True, str(tmp_path / "socket"))
+    assert settings().emulated_tpm == str(tmp_path / "socket")
+    assert settings("--tpm").emulated_tpm == ""
+
+
+def test_no_tpm_and_an_emulated_one_exclude_each_other(tmp_path, monkeypatch):
+    with pytest.raises(SystemExit):
+        lender(tmp_path, monkeypatch, "--no-tpm", command.EMULATED, "socket")

@@ -1,4 +1,7 @@
-"""`propolis attest`: let this machine's TPM quote its registers into a file that anybody can hold against `propolis verify`."""
+"""`propolis attest`: let this machine's TPM quote its registers into a file that anybody can hold against `propolis verify`.
+
+Or say who the TPM is, for an operator to compare; or what the fleet concluded of this machine.
+"""
 
 import asyncio
 import binascii
@@ -7,9 +10,11 @@ from typing import Any
 
 import click
 
-from propolis.cli.fleet import JSON
+from propolis.cli import standing
+from propolis.cli.fleet import EMULATED, JSON
 from propolis.cli.show import emit, errors, table
 from propolis.decisions.appraisal import tpm2, tpm2_bundle
+from propolis.runtime import config
 from propolis.runtime.ending import Exit
 from propolis.terms.errors import DataError
 
@@ -49,15 +54,38 @@ def _nonce(context: click.Context, option: click.Parameter, value: str | None) -
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the evidence here, not to the terminal."
 )
 @click.option(
-    "--i-rehearse-with-an-emulated-tpm",
+    EMULATED,
     "emulator",
     type=click.Path(path_type=Path),
     metavar="SOCKET",
     help="Ask swtpm at this socket instead of this machine's TPM. It proves nothing.",
 )
+@click.option(
+    "--identity", "who", is_flag=True, help="Say who the TPM is: its endorsement key, to be compared by people."
+)
+@click.option(
+    "--result", "newest", is_flag=True, help="Say what the fleet concluded of this home's node: its newest EAR."
+)
 @JSON
-def attest(nonce: bytes, pcrs: tuple[int, ...], out: Path | None, emulator: Path | None, as_json: bool) -> int:
+@click.pass_obj
+def attest(
+    home: Path,
+    /,
+    nonce: bytes,
+    pcrs: tuple[int, ...],
+    out: Path | None,
+    emulator: Path | None,
+    who: bool,
+    newest: bool,
+    as_json: bool,
+) -> int:
     """Let this machine's TPM show what it booted. Whoever checks it: propolis verify FILE --type tpm2-quote --nonce HEX."""
+    if (who or newest) and (nonce or out or (who and newest)):
+        raise click.UsageError("--identity and --result stand alone: they quote nothing")
+    if newest:
+        return _result(home / "node", as_json)
+    if who:
+        return _identity(home / "node", emulator, as_json)
     from propolis.node import attesting  # lines to a TPM are each of one system
 
     with errors.status("asking the TPM"):
@@ -72,6 +100,25 @@ def attest(nonce: bytes, pcrs: tuple[int, ...], out: Path | None, emulator: Path
         raise DataError(f"{out} cannot be written: {error.strerror}") from error
     emit(as_json, _record(found, out), table("", ("", ""), [(k, str(v)) for k, v in _record(found, out).items()]))
     return Exit.OK
+
+
+def _identity(home: Path, emulator: Path | None, as_json: bool) -> int:
+    """Say who the TPM is that a node of this home shows: the one named, or the one it rehearses with, or the machine's own."""
+    from propolis.node import attesting
+
+    settings = config.read(home / "node.json", config.NodeFile)
+    if emulator is None and settings is not None and settings.emulated_tpm:
+        emulator = Path(settings.emulated_tpm)
+    with errors.status("asking the TPM"):
+        record = standing.identity(asyncio.run(attesting.attester_of(emulator).identity()))
+    emit(as_json, record, table("", ("", ""), standing.identity_words(record)))
+    return Exit.OK
+
+
+def _result(home: Path, as_json: bool) -> int:
+    record = standing.result(home)
+    emit(as_json, record, table("", ("", ""), standing.result_words(record)))
+    return Exit.OK if record["counts"] else Exit.FAILED
 
 
 def _record(found: tpm2.Evidence, out: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rich.console import Group, RenderableType
 from propolis.adapters.probe.choice import probe_here
 from propolis.adapters.wire.choice import has_iroh
 from propolis.adapters.world import machine
+from propolis.cli import standing
 from propolis.cli.fleet import JSON
 from propolis.cli.outlook import (
     HOSTS_WORD,
@@ -26,6 +27,7 @@ from propolis.cli.outlook import (
 )
 from propolis.cli.page import page_of
 from propolis.cli.show import emit, table
+from propolis.decisions.appraisal.telling import proven_words
 from propolis.decisions.capabilities.outlook import outlook
 from propolis.decisions.capabilities.reading import read
 from propolis.runtime.ending import Exit
@@ -33,7 +35,7 @@ from propolis.runtime.known import known_today, known_weaknesses, proven_here
 from propolis.sdk.writing import replacing
 from propolis.terms.capability import Isolation, Rung
 from propolis.terms.errors import DataError, Unsupported
-from propolis.terms.evidence import NOTHING
+from propolis.terms.evidence import NOTHING, Proven, emulated
 from propolis.terms.recording import from_json, to_json
 
 Row = dict[str, str]
@@ -59,8 +61,8 @@ def _row(what: str, found: str, means: str, raises: str = "") -> Row:
     return {"what": what, "found": found, "means": means, "raise": raises}
 
 
-def rows(reached: Isolation | None = None, why: str = "") -> list[Row]:
-    """Return what is found here, in short. `reached`: the isolation, where it was probed before."""
+def rows(reached: Isolation | None = None, why: str = "", proven: Proven = NOTHING) -> list[Row]:
+    """Return what is found here, in short. `reached`: the isolation, where it was probed before; `proven`: by its fleet."""
     if reached is None and not why:
         reached, why = asyncio.run(_isolation())
     found = [
@@ -95,10 +97,18 @@ def rows(reached: Isolation | None = None, why: str = "") -> list[Row]:
     found.append(_swap())
     wire = "iroh (QUIC dialled by key)" if has_iroh() else "WebSocket to the orchestrator"
     found.append(_row("wire", wire, "every channel is mutually authenticated and encrypted"))
-    found.append(
-        _row("proven", "nothing", "no attestation in this release: only trusted-lenders jobs run here", "attestation")
-    )
+    found.append(_proven(proven))
     return found
+
+
+def _proven(proven: Proven) -> Row:
+    words = proven_words(proven)
+    if not proven:
+        means = "no fleet verified evidence of this machine: only trusted-lenders jobs run here"
+        return _row("proven", words, means, "a TPM, and a fleet that verifies it: propolis node start, attest --result")
+    if emulated(proven):
+        return _row("proven", words, "a rehearsal: it raises no level", "a TPM that is a chip")
+    return _row("proven", words, "its fleet verified evidence of it; attest --result says until when")
 
 
 def _swap() -> Row:
@@ -113,22 +123,25 @@ def _swap() -> Row:
 
 @click.command()
 @JSON
+@click.pass_obj
 @click.option("--facts", is_flag=True, help="Show every fact, how it was found, and what would add to it.")
 @click.option(
     "--page", type=click.Path(path_type=Path), help="Write a page to share: no name, no serial number is on it."
 )
 @click.option("--record", "keep", type=click.Path(path_type=Path), help="Write what was seen, to be judged elsewhere.")
 @click.option("--recording", type=click.Path(path_type=Path), help="Judge this file in this machine's place.")
-def doctor(as_json: bool, facts: bool, page: Path | None, keep: Path | None, recording: Path | None) -> int:
+def doctor(
+    home: Path, /, as_json: bool, facts: bool, page: Path | None, keep: Path | None, recording: Path | None
+) -> int:
     """Say what this machine can guarantee as a node, to whom, and what would raise it."""
     seen = from_json(_read(recording)) if recording else probe_here().record()
     if recording:
-        isolation, found = Isolation(rung=Rung.BARE), []
+        isolation, found, proven = Isolation(rung=Rung.BARE), [], NOTHING
     else:
         reached, why = asyncio.run(_isolation())
-        isolation, found = reached or Isolation(rung=Rung.BARE), rows(reached, why)
+        proven = proven_here(home / "node", standing.node_of(home / "node"))
+        isolation, found = reached or Isolation(rung=Rung.BARE), rows(reached, why, proven)
     known = known_today()
-    proven = NOTHING if recording else proven_here()
     seen_as = outlook(read(seen, known_weaknesses()), isolation, proven, known.table, known.date)
     if keep:
         _write(keep, to_json(seen))

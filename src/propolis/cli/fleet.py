@@ -27,6 +27,7 @@ from propolis.terms.errors import ConfigError, PeerUnreachable
 REHEARSE = "--i-rehearse-with-emulated-tpms"
 REFUSED = f"""emulated TPMs are no hardware root, and the default policy refuses them;
 {REHEARSE} lets them count for a rehearsal"""
+EMULATED = "--i-rehearse-with-an-emulated-tpm"
 FUNCTIONS = "--i-accept-functions-of-strangers-without-namespaces"
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
@@ -192,13 +193,21 @@ def invite(home: Path, role: str, expires: float, as_json: bool) -> None:
 
 @click.command()
 @click.argument("invitation")
+@click.option(
+    REHEARSE,
+    "rehearse",
+    is_flag=True,
+    help="Accept what emulated TPMs prove, which is nothing, where the fleet's policy does. Kept; also for who joined already.",
+)
 @JSON
 @click.pass_obj
-def join(home: Path, invitation: str, as_json: bool) -> None:
+def join(home: Path, invitation: str, rehearse: bool, as_json: bool) -> None:
     """Become an owner in a fleet by an invitation."""
     with busy("joining the fleet"):
-        Fleet.join(invitation, home)
-    emit(as_json, {"home": str(home), "joined": True}, text="joined; try: propolis nodes")
+        Fleet.join(invitation, home, rehearse=rehearse)
+    rehearses = Fleet.rehearses(home)
+    text = "joined; EMULATED TPMs count for you where the fleet's policy rehearses" if rehearses else "joined"
+    emit(as_json, {"home": str(home), "joined": True, "rehearsal": rehearses}, text=f"{text}; try: propolis nodes")
 
 
 @click.group()
@@ -218,6 +227,14 @@ def _limits(command: click.Command) -> click.Command:
         click.option("--offer", multiple=True, help="A package jobs may import. Nothing is ever installed."),
         click.option(
             "--listen", multiple=True, help="Address to listen on (default: the one that leads to the fleet)."
+        ),
+        click.option("--no-tpm", is_flag=True, help="Do not use this machine's TPM: it proves nothing then. Kept."),
+        click.option("--tpm", is_flag=True, help="Use this machine's own TPM again, where there is one. Kept."),
+        click.option(
+            EMULATED,
+            metavar="SOCKET",
+            default="",
+            help="Show what swtpm at this socket attests. It proves nothing, and counts in a rehearsal alone. Kept.",
         ),
         click.option("--region", default="", help="Where this computer stands, coarse to fine, like eu-fr."),
         click.option("--cost", type=click.FloatRange(0), help="What you ask per guest and hour; 0 lends for nothing."),

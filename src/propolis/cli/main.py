@@ -11,7 +11,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 import click
 
 import propolis
-from propolis.cli import attest, demo, demo_proof, doctor, fleet, jobs, running, sim, vault_keys, verify
+from propolis.cli import attest, demo, demo_proof, doctor, fleet, jobs, policy, running, sim, vault_keys, verify
 from propolis.cli.show import Said, errors
 from propolis.runtime import config
 from propolis.runtime.ending import Exit, code_for
@@ -38,6 +38,7 @@ for command in (
     *fleet.COMMANDS,
     *running.COMMANDS,
     *jobs.COMMANDS,
+    *policy.COMMANDS,
     doctor.doctor,
     attest.attest,
     verify.verify,

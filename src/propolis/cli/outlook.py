@@ -41,7 +41,7 @@ def technologies_table(outlook: Outlook) -> Group:
     shown = [line for line in outlook.lines if found(line)]
     columns = ("TECHNOLOGY", "DETECTED", "PROVEN", "PROTECTS WHAT FROM WHOM", "WOULD RAISE IT")
     made = table("", columns, [
-        (line.title, detected(line), ", ".join(line.proven) or "nothing", "; ".join(protects(line)) or "nothing", line.raises)
+        (line.title, detected(line), proven(line), "; ".join(protects(line)) or "nothing", line.raises)
         for line in shown
     ])  # fmt: skip
     rest = [(words, [each for each in outlook.lines if each.state is state and each.technology not in UNSEEN])
@@ -64,6 +64,12 @@ def detected(line: Line) -> str:
     if line.technology in OURS:
         return "part of propolis"
     return f"{line.state}{f': {line.value}' if line.value else ''}"
+
+
+def proven(line: Line) -> str:
+    """Return what is proven of a technology; of an emulated TPM it says so first, and no level follows."""
+    claims = ", ".join(line.proven)
+    return (f"EMULATED, counts for nothing: {claims}" if line.emulated else claims) or "nothing"
 
 
 def protects(line: Line) -> list[str]:
@@ -121,7 +127,11 @@ def record(outlook: Outlook, rows: list[dict[str, str]]) -> dict[str, Any]:
     return {
         "date": outlook.date,
         "summary": rows,
-        "proven": [{"technology": line.technology, "claims": line.proven} for line in outlook.lines if line.proven],
+        "proven": [
+            {"technology": line.technology, "claims": line.proven, "emulated": line.emulated}
+            for line in outlook.lines
+            if line.proven
+        ],
         "guarantees": outlook.now,
         "technologies": outlook.lines,
         "facts": outlook.facts,

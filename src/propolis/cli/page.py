@@ -7,6 +7,7 @@ from html import escape
 
 import propolis
 from propolis.cli.outlook import OURS, UNSEEN, found, protects
+from propolis.cli.outlook import proven as proven_of
 from propolis.decisions.capabilities.catalogue import CATALOGUE
 from propolis.decisions.capabilities.outlook import Line, Outlook
 from propolis.terms.finding import Fact, State
@@ -134,7 +135,7 @@ def _unit(fact: Fact) -> str:
 
 
 def _verdict(outlook: Outlook) -> str:
-    proven = [f"{line.title}: {', '.join(line.proven)}" for line in outlook.lines if line.proven]
+    proven = [f"{line.title}: {proven_of(line)}" for line in outlook.lines if line.proven]
     what = f"<b>Proven: {_say('; '.join(proven))}.</b>" if proven else "<b>Nothing is proven yet.</b>"
     host = " It may be a virtual machine, whose host could say anything." if outlook.guest else ""
     return (
@@ -192,7 +193,10 @@ def _technologies(outlook: Outlook) -> str:
 def _card(line: Line) -> str:
     ours = line.technology in OURS
     kind, word = ("ours", "part of propolis") if ours else (str(line.state), str(line.state))
-    terms = [("protects", "; ".join(protects(line)) or "nothing by itself"), ("proven", ", ".join(line.proven))]
+    terms = [
+        ("protects", "; ".join(protects(line)) or "nothing by itself"),
+        ("proven", proven_of(line) if line.proven else ""),
+    ]
     terms += [("" if ours else "to raise it", "" if ours else line.raises)]
     terms += [("broken", "; ".join(line.breaks[:3]) + (" …" if len(line.breaks) > 3 else ""))] if line.breaks else []
     listed = "".join(f"<dt>{name}</dt><dd>{_say(text)}</dd>" for name, text in terms if name and text)

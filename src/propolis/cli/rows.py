@@ -1,4 +1,4 @@
-"""How the fleet's rows look: tables that fit 80 columns, long reasons below them."""
+"""How the fleet's rows look: tables that fit 80 columns, long reasons below them. What is proven says who concluded it."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,15 +8,18 @@ from rich.table import Table
 from rich.text import Text
 
 from propolis.cli.show import console, table
+from propolis.decisions.appraisal import telling
 from propolis.decisions.capabilities.catalogue import CATALOGUE
 from propolis.messages.rows import JobRow, NodeRow, Verdict
 from propolis.sdk.grantees import Grantee
 from propolis.terms.capability import Detected
 from propolis.terms.identity import short
 from propolis.terms.requirement import Adversary
-from propolis.terms.text import clean
+from propolis.terms.text import clean, one_line
 
 GRANTEES = 20
+KINDS = 12  # of reasons why nothing is proven
+NAMES = 8  # of nodes that share one
 _WHO = {
     Adversary.NETWORK: "whoever is on the path, the orchestrator too",
     Adversary.CO_TENANT: "another job on the same machine",
@@ -29,17 +32,42 @@ _WHO = {
 
 
 def nodes_table(rows: list[NodeRow]) -> Group:
-    """Return the table of nodes, and below it what each says it has. All of it is the machines' own word."""
+    """Return the table of nodes, and below it why some prove nothing and what each says it has."""
     columns = ("NODE", "NAME", "STATE", "BUSY", "SPEED", "MB", "ISOLATION", "PROVEN", "ADDRESS")
     made = table("", columns, [
         (
             short(row.node), row.report.name, row.state, f"{row.busy}/{row.report.slots}", f"{row.report.speed:.1f}",
-            row.report.memory_mb, row.report.isolation.rung.name.lower(), "nothing", row.address,
+            row.report.memory_mb, row.report.isolation.rung.name.lower(),
+            telling.proven_words(row.proven), row.address,
         )
         for row in rows
     ])  # fmt: skip
-    made.caption, made.caption_justify = "speed, memory and isolation are each machine's own word", "left"
-    return Group(made, *(Text(console.fit(clean(line)), style="dim") for line in says(rows)))
+    made.caption, made.caption_justify = OWN_WORD, "left"
+    return Group(made, *(Text(console.fit(clean(line)), style="dim") for line in (*unproven(rows), *says(rows))))
+
+
+OWN_WORD = (
+    "speed, memory and isolation are each machine's own word; proven is what the orchestrator says it verified: its word, "
+    "owners verify by themselves before a key leaves"
+)
+
+
+def unproven(rows: list[NodeRow]) -> list[str]:
+    """Return why nothing is proven of some nodes, a line for each reason, its code first, and who can do what about it."""
+    alike: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.proven and row.state != "down":
+            reason = row.unproven or (telling.ASKED if row.report.shows else telling.NO_EVIDENCE)
+            alike.setdefault(reason, []).append(row.report.name)
+    lines = [_unproven(reason, names) for reason, names in list(alike.items())[:KINDS]]
+    more = len(alike) - KINDS
+    return lines if more <= 0 else [*lines, f"{more} more reasons: propolis nodes --json"]
+
+
+def _unproven(reason: str, names: list[str]) -> str:
+    code, _, text = reason.partition(":")
+    more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
+    return one_line(f"{code}: {', '.join(names[:NAMES])}{more}: {text.strip()} → {telling.way(reason)}")
 
 
 def says(rows: list[NodeRow]) -> list[str]:
@@ -95,14 +123,16 @@ def grantees_table(granted: Sequence[Grantee], verdicts: Sequence[Verdict]) -> T
     rows = [
         (
             f"{datetime.fromtimestamp(one.at, UTC):%Y-%m-%d %H:%M:%S}", names.get(one.node, ""), short(one.node),
-            short(one.invitation), one.isolation.rung.name.lower(), _claims(one), short(one.receipt),
+            short(one.invitation), one.isolation.rung.name.lower(), _claims(one), telling.proven_words(one.proven),
+            short(one.receipt),
         )
         for one in granted[-GRANTEES:]
     ]  # fmt: skip
-    made = table("", ("KEY GIVEN (UTC)", "TO", "NODE", "INVITATION", "ISOLATION", "CLAIMS", "RECEIPT"), rows)
+    made = table("", ("KEY GIVEN (UTC)", "TO", "NODE", "INVITATION", "ISOLATION", "CLAIMS", "PROVEN", "RECEIPT"), rows)
     operator = short(granted[-1].invited_by)
     older = f"; {len(granted) - GRANTEES} earlier ones: --json" if len(granted) > GRANTEES else ""
-    made.caption = f"invited by {operator}; isolation and claims are each node's own word, signed{older}"
+    words = "isolation and claims are each node's own word, signed; proven is what you verified"
+    made.caption = f"invited by {operator}; {words}{older}"
     made.caption_justify = "left"
     return made
 

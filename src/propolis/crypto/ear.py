@@ -40,7 +40,8 @@ class Appraisal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     vector: Vector = msgspec.field(name="ear_trustworthiness_vector", default=Vector())
     policies: tuple[Text, ...] = msgspec.field(name="ear_appraisal_policy_ids", default=())
     claims: tuple[Text, ...] = msgspec.field(name="propolis_claims", default=())
-    technology: Text = msgspec.field(name="propolis_technology", default="")
+    technology: Text = msgspec.field(name="propolis_technology", default="")  # the kind of evidence
+    technologies: tuple[Text, ...] = msgspec.field(name="propolis_technologies", default=())  # what it speaks of
     emulated: bool = msgspec.field(name="propolis_emulated", default=False)
     reason: Text = msgspec.field(name="propolis_reason", default="")
 
@@ -66,6 +67,14 @@ def sign(result: Result, sign_bytes: Sign) -> str:
 
 def verify(ear: str, verifier: NodeId, now: float) -> Result:
     """Check and read an EAR. Raises Rejected: oversize, ear_format, ear_alg, signature, ear_claims, ear_expired."""
+    result = signed(ear, verifier)
+    if not result.iat <= now < result.exp:
+        raise Rejected("ear_expired", "it holds no more, or not yet")
+    return result
+
+
+def signed(ear: str, verifier: NodeId) -> Result:
+    """Check and read an EAR whatever the time: what it said, not what holds. Raises Rejected: as `verify`, but ear_expired."""
     if len(ear) > MAX_EAR:
         raise Rejected("oversize", f"an EAR of {len(ear)} letters")
     parts = ear.split(".")
@@ -88,8 +97,6 @@ def verify(ear: str, verifier: NodeId, now: float) -> Result:
         raise Rejected("ear_claims", str(error)) from error
     if set(result.submods) != {SUBMODULE} or result.profile != PROFILE:
         raise Rejected("ear_claims", "not an appraisal of a node")
-    if not result.iat <= now < result.exp:
-        raise Rejected("ear_expired", "it holds no more, or not yet")
     return result
 
 

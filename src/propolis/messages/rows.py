@@ -44,9 +44,9 @@ class NodeRow(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknow
     busy: Count
     address: Annotated[str, msgspec.Meta(max_length=200)]
     credential: Credential | None = None  # as the node showed it
-    proven: Annotated[Proven, msgspec.Meta(max_length=8)] = NOTHING  # what the orchestrator concluded of it
-    unproven: Reason = ""  # why that is nothing, where it tried
-    ek: Annotated[bytes, msgspec.Meta(max_length=100)] = b""  # Name of its endorsement key
+    proven: Annotated[Proven, msgspec.Meta(max_length=8)] = NOTHING  # what the orchestrator concluded; its word
+    unproven: Reason = ""  # why nothing is, beginning with the reason's code
+    ek: Annotated[bytes, msgspec.Meta(max_length=100)] = b""  # Name of the endorsement key the node was shown to hold
 
 
 class Verdict(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True):

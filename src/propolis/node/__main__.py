@@ -21,12 +21,14 @@ from propolis.runtime.enlisting import enlist
 from propolis.runtime.signals import ends_on_signal
 from propolis.terms.contact import Contact
 from propolis.terms.errors import PropolisError
+from propolis.terms.text import one_line
 
 if TYPE_CHECKING:
     from propolis.node.assembly import Node
 
 FUNCTIONS = "--i-accept-functions-of-strangers-without-namespaces"
 BARE = "--i-accept-that-jobs-run-unconfined-on-this-machine"
+EMULATED = "--i-rehearse-with-an-emulated-tpm"
 ELSEWHERE = (
     "check that it runs and that it listens where this computer can reach it (propolis up --listen ADDRESS:0), that both are on\n"
     "    one network, and that no firewall keeps UDP, or TCP for ws://, from its port"
@@ -72,6 +74,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cost", type=float, default=None, help="asked per guest and hour; 0 lends it for nothing")
     parser.add_argument(FUNCTIONS, dest="functions", action="store_true")
     parser.add_argument(BARE, dest="bare", action="store_true")
+    chip = parser.add_mutually_exclusive_group()
+    chip.add_argument("--no-tpm", action="store_true", help="do not use this machine's TPM: it proves nothing then")
+    chip.add_argument("--tpm", action="store_true", help="use it again")
+    chip.add_argument(EMULATED, dest="emulated", metavar="SOCKET", default="", help="use swtpm: it proves nothing")
     parser.add_argument("--say", default="", help="what to print once inside, instead of a JSON line")
     parser.add_argument("--log", default="WARNING")
     return parser.parse_args()
@@ -88,7 +94,7 @@ def _node(options: argparse.Namespace) -> "Node":
         enlist(options.home, invitation.from_text(join), Role.NODE, lambda: FileKeyHome(key).identity)
     settings = _settings(options)
     executor: Executor = BareExecutor(i_accept_that_jobs_run_unconfined=True) if options.bare else sandboxed(settings)
-    return Node(options.home, executor, settings, _unreached)
+    return Node(options.home, executor, settings, _unreached, _appraised if options.say else None)
 
 
 def _settings(options: argparse.Namespace) -> config.NodeFile:
@@ -104,11 +110,21 @@ def _settings(options: argparse.Namespace) -> config.NodeFile:
         functions_without_namespaces=options.functions or known.functions_without_namespaces,
         region=options.region or known.region,
         cost=known.cost if options.cost is None else options.cost,
-        tpm=known.tpm,
-        emulated_tpm=known.emulated_tpm,
+        tpm=not options.no_tpm and (known.tpm or options.tpm or bool(options.emulated)),
+        emulated_tpm="" if options.tpm else _absolute(options.emulated) or known.emulated_tpm,
     )
     config.write(options.home / "node.json", settings)
     return settings
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute()) if path else ""  # the next start may happen in another folder
+
+
+def _appraised(words: str) -> None:
+    """Tell the person at the terminal what the fleet concluded of this machine; its reasons are another machine's words."""
+    sys.stderr.write(f"{one_line(words)}\n")
+    sys.stderr.flush()
 
 
 def _unreached(orchestrator: Contact, reason: str) -> None:

@@ -19,9 +19,11 @@ from propolis.adapters.wire.choice import open_wires
 from propolis.adapters.wire.source import told
 from propolis.adapters.world import machine
 from propolis.adapters.world.system import SystemClock, SystemEntropy
+from propolis.decisions.appraisal.telling import proven_words
 from propolis.decisions.capabilities.reading import read
 from propolis.decisions.capabilities.summary import summary
 from propolis.messages import codec
+from propolis.messages.attestation import Appraised
 from propolis.messages.jobs import Expect
 from propolis.node import attesting
 from propolis.node.hosting import Hosting
@@ -32,7 +34,7 @@ from propolis.protocols import session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.machine import ChannelClosed, DialFailed, Event
 from propolis.protocols.membership.member import Barred, Inside
-from propolis.runtime import config
+from propolis.runtime import config, results
 from propolis.runtime.ending import turned_away
 from propolis.runtime.household import Household
 from propolis.runtime.known import known_today, known_weaknesses
@@ -62,8 +64,12 @@ class Node:
         executor: Executor,
         settings: config.NodeFile,
         unreached: Callable[[Contact, str], None] = _unheard,
+        appraised: Callable[[str], None] | None = None,
     ) -> None:
-        """`unreached`: told, with the reason, each time the orchestrator is not reached yet. Raises ConfigError."""
+        """`unreached`: told, with the reason, each time the orchestrator is not reached yet.
+
+        `appraised`: told in words what the fleet concluded of this machine, once per change; else the log is. Raises ConfigError.
+        """
         self._home = home
         self._executor = executor
         self._settings = settings
@@ -73,6 +79,8 @@ class Node:
             raise ConfigError(f"{home} belongs to no fleet; join one: propolis node join INVITATION")
         self._fleet = fleet
         self._unreached = unreached
+        self._appraised = appraised
+        self._concluded = ""
         self._ended_for: set[str] = set()
         self._expected: set[tuple[NodeId, BlobId]] = set()
         self.orchestrator = fleet.orchestrator
@@ -86,6 +94,8 @@ class Node:
         isolation = await self._executor.probe()
         settings = self._settings
         attester = await attesting.attester_here(settings)
+        if attester is None:
+            results.drop(self._home)  # of an earlier start that showed something
         self.report = machine.report(
             name=settings.name,
             slots=settings.slots,
@@ -174,6 +184,8 @@ class Node:
                     (self._home / "fleet.json").unlink(missing_ok=True)
                 self.inside.set()
                 self._turned_away.set()
+            case Appraised():
+                self._keep(note)
             case session.EndSession(reason=reason):
                 fresh = reason not in self._ended_for and len(self._ended_for) < MAX_REASONS
                 log.log(logging.ERROR if fresh else logging.DEBUG, "the session is ended: %s", reason)
@@ -184,6 +196,25 @@ class Node:
                 self._expected.update((NodeId(peer), program.id) for peer in peers)
             case _:
                 pass
+
+    def _keep(self, result: Appraised) -> None:
+        """Keep the newest result, or none where it is over; say what it says when that is something else than before."""
+        try:
+            if result.ear:
+                results.keep(self._home, result.ear)
+            else:
+                results.drop(self._home)
+        except (ConfigError, OSError) as error:
+            log.warning("what the fleet concluded of this machine is not kept: %s", error)
+        words = f"this machine proved: {proven_words(result.proven)}"
+        if not result.proven:
+            words = f"this machine proves nothing: {result.reason or 'the fleet gave no reason'}"
+        if words != self._concluded:
+            self._concluded = words
+            if self._appraised is not None:
+                self._appraised(words)
+            else:
+                log.log(logging.INFO if result.proven else logging.WARNING, "%s", words)
 
     async def wait_inside(self) -> None:
         """Return once the node is in its fleet. Raises InvitationRefused or MemberRemoved when it is turned away."""

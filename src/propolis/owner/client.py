@@ -238,21 +238,19 @@ class Client:
         if answer.reason:
             raise InvitationRefused(answer.reason, hint=OPERATORS)
 
-    async def policy(self) -> bytes:
-        """Return the text of the fleet's appraisal policy, as its operator signed it; empty: the default."""
+    async def policy(self) -> PolicyOrder | None:
+        """Return the fleet's appraisal policy, the newest its operator signed that we saw; None: the default."""
         signed = self._chest.policy()
         if signed is None:
-            return b""
+            return None
         order: PolicyOrder = codec.decode(signed.data, PolicyOrder)
-        return order.text
+        return order
 
     async def set_policy(self, text: bytes) -> None:
         """Sign a policy as the fleet's operator. Raises ConfigError: it is none; InvitationRefused for everyone else."""
         if self._fleet.operator:
             raise InvitationRefused("only the fleet's operator sets its policy", hint=OPERATORS)
-        kept = self._chest.policy()
-        known: PolicyOrder | None = codec.decode(kept.data, PolicyOrder) if kept is not None else None
-        signed = policies.sign(self._keys.sign, known, self._fleet.orchestrator.id, text)
+        signed = policies.sign(self._keys.sign, await self.policy(), self._fleet.orchestrator.id, text)
         answer = await self._asking.answer(lambda ticket: PolicyAsked(ticket, signed))
         if answer.reason:
             raise InvitationRefused(answer.reason, hint=OPERATORS)

@@ -24,7 +24,7 @@ from propolis.terms.credential import Credential, Key
 from propolis.terms.errors import ConfigError, MalformedMessage, PeerUnreachable, TooLarge
 from propolis.terms.identity import Id16, Ticket
 from propolis.terms.job import MAX_GRANTED, MAX_PROGRAM_BYTES, MAX_TASK_BYTES, Granted, JobSpec
-from propolis.terms.policy import MAX_POLICY_BYTES
+from propolis.terms.policy import MAX_POLICY_BYTES, PolicyOrder
 
 SOCKET = "control"
 LOCK = "holder.lock"
@@ -125,7 +125,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_fiel
     text: Annotated[str, msgspec.Meta(max_length=16_384)] = ""
     jobs: Annotated[tuple[Id16, ...], msgspec.Meta(max_length=MAX_JOBS)] = ()
     granted: Annotated[tuple[Granted, ...], msgspec.Meta(max_length=MAX_GRANTED)] = ()
-    policy: Annotated[bytes, msgspec.Meta(max_length=MAX_POLICY_BYTES)] = b""
+    policy: PolicyOrder | None = None
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag_field="type", tag="opened"):

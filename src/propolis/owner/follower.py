@@ -15,6 +15,7 @@ from propolis.terms.credential import Credential
 from propolis.terms.errors import PropolisError, WireError
 from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import Granted
+from propolis.terms.policy import PolicyOrder
 
 PART_BYTES = 4 * 1024 * 1024
 
@@ -116,7 +117,7 @@ class Follower:
         """See owner/live.py."""
         await self._reply(control.AskRemoval(ticket=next(self._tickets), member=member, shown=shown))
 
-    async def policy(self) -> bytes:
+    async def policy(self) -> PolicyOrder | None:
         """See owner/live.py."""
         return (await self._reply(control.AskPolicy(ticket=next(self._tickets)))).policy
 

@@ -13,6 +13,7 @@ from propolis.messages.rows import Rows
 from propolis.terms.credential import Credential
 from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import Granted, JobSpec, JobState, Kind
+from propolis.terms.policy import PolicyOrder
 
 ENDED = (JobState.DONE, JobState.FAILED, JobState.STOPPED, JobState.REFUSED)
 LAST_RESULTS_SECONDS = 30.0
@@ -105,8 +106,8 @@ class Session(Protocol):
         """Remove a member from the fleet; `shown`: the credential it shows. Raises InvitationRefused, TooLarge."""
         ...
 
-    async def policy(self) -> bytes:
-        """Return the text of the fleet's appraisal policy; empty: the default."""
+    async def policy(self) -> PolicyOrder | None:
+        """Return the fleet's appraisal policy as its operator signed it; None: the default."""
         ...
 
     async def set_policy(self, text: bytes) -> None:

@@ -23,6 +23,7 @@ from propolis.terms.credential import Credential
 from propolis.terms.errors import ConfigError, PropolisError
 from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import Granted
+from propolis.terms.policy import PolicyOrder
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +111,8 @@ class Sharing:
         """Remove a member from the fleet."""
         await self._do(lambda session: session.remove(member, shown))
 
-    async def policy(self) -> bytes:
-        """Return the text of the fleet's appraisal policy."""
+    async def policy(self) -> PolicyOrder | None:
+        """Return the fleet's appraisal policy as its operator signed it; None: the default."""
         return await self._do(lambda session: session.policy())
 
     async def set_policy(self, text: bytes) -> None:

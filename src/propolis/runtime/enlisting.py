@@ -26,10 +26,18 @@ OURS = ("identity", "blobs", "state.db*", "keeper.*", "holder.lock", "control")
 _OTHER = {Role.OWNER: "propolis join INVITATION takes it", Role.NODE: "propolis node join INVITATION takes it"}
 
 
-def enlist(home: Path, invited: Invitation, role: Role, member: Callable[[], NodeId] | None = None) -> None:
+def enlist(
+    home: Path,
+    invited: Invitation,
+    role: Role,
+    member: Callable[[], NodeId] | None = None,
+    *,
+    rehearse: bool = False,
+) -> None:
     """Note the fleet in a member's home, unless it is in there already; the token is spent at the first start.
 
-    `member`: asked for a node's key when the invitation is good for it, to make its credential.
+    `member`: asked for a node's key when the invitation is good for it, to make its credential. `rehearse`: an owner accepts
+    from now on what emulated TPMs prove.
     Raises InvitationRefused, ConfigError.
     """
     if invited.role is not role:
@@ -38,7 +46,8 @@ def enlist(home: Path, invited: Invitation, role: Role, member: Callable[[], Nod
     if known is not None and not known.token and known.fleet != invited.fleet.hex():
         raise ConfigError(f"{home} already belongs to another fleet; use another --home")
     if known is not None and not known.token:  # a member; its computer may have to look for the fleet elsewhere now
-        config.write(home / "fleet.json", msgspec.structs.replace(known, addresses=invited.addresses))
+        kept = msgspec.structs.replace(known, addresses=invited.addresses, rehearsal=known.rehearsal or rehearse)
+        config.write(home / "fleet.json", kept)
         return
     now = int(time.time())
     if 0 < invited.until < now:
@@ -55,6 +64,7 @@ def enlist(home: Path, invited: Invitation, role: Role, member: Callable[[], Nod
         token=invited.token.hex(),
         operator=invited.operator.hex(),
         credential=proof,
+        rehearsal=rehearse,
     )
     config.write(home / "fleet.json", record)
 

@@ -15,6 +15,7 @@ import msgspec
 import numpy.typing as npt
 
 from propolis.decisions import privacy
+from propolis.decisions.appraisal.policy import Policy
 from propolis.messages.membership import Role
 from propolis.messages.program import Program
 from propolis.messages.rows import JobRow, NodeRow, Verdict
@@ -24,11 +25,12 @@ from propolis.owner.live import Draft
 from propolis.owner.sharing import Sharing
 from propolis.runtime import config, invitation
 from propolis.runtime.enlisting import enlist, take_back
-from propolis.sdk import drafting, members, models, source
+from propolis.sdk import drafting, members, models, policies, source
 from propolis.sdk.drafting import Inputs
 from propolis.sdk.grantees import Grantee, grantees
 from propolis.sdk.job import Job
 from propolis.sdk.options import InferOptions, MapOptions
+from propolis.sdk.policies import Mandate
 from propolis.terms.errors import (
     DataError,
     InvitationRefused,
@@ -85,19 +87,26 @@ class Fleet:
             raise
 
     @staticmethod
-    def join(text: str, home: Path | str | None = None) -> None:
+    def join(text: str, home: Path | str | None = None, *, rehearse: bool = False) -> None:
         """Become an owner in a fleet by an invitation; success means the fleet said so, and a no leaves the home as it was.
 
+        `rehearse`: accept what emulated TPMs prove, which is nothing, where the fleet's policy does. It stays accepted.
         Raises InvitationRefused, PeerUnreachable, ConfigError.
         """
         base = Path(home) if home is not None else config.default_home()
         owner = base / "owner"
-        enlist(owner, invitation.from_text(text), Role.OWNER)
+        enlist(owner, invitation.from_text(text), Role.OWNER, rehearse=rehearse)
         try:
             Fleet(base).close()
         except PropolisError as error:
             take_back(owner, keep_key=not isinstance(error, InvitationRefused))
             raise
+
+    @staticmethod
+    def rehearses(home: Path | str | None = None) -> bool:
+        """Return whether this home's owner accepts what emulated TPMs prove, where the policy does. Raises ConfigError."""
+        base = Path(home) if home is not None else config.default_home()
+        return Client.fleet_of(base / "owner").rehearsal
 
     def __enter__(self) -> "Fleet":
         """Use as a context."""
@@ -135,17 +144,6 @@ class Fleet:
     def pause(self, seconds: float) -> None:
         """Return when anything moved, or after `seconds`."""
         self._call(self._session.changed(seconds))
-
-    def policy_text(self) -> str:
-        """Return the fleet's appraisal policy as its operator signed it; empty: the default."""
-        return self._call(self._session.policy()).decode()
-
-    def set_policy(self, text: str | bytes) -> None:
-        """Set the fleet's appraisal policy, TOML (docs/specs/attestation.md), as its operator.
-
-        Raises ConfigError naming what is wrong in it, InvitationRefused for everyone but the operator.
-        """
-        self._call(self._session.set_policy(text.encode() if isinstance(text, str) else text))
 
     # -- the two kinds of work
 
@@ -300,3 +298,36 @@ class Fleet:
         key, shown = members.named(member, self.nodes())
         self._call(self._session.remove(key, shown))
         return key.hex()
+
+    # -- the appraisal policy (docs/specs/attestation.md, Policy)
+
+    def policy(self) -> Policy:
+        """Return the fleet's appraisal policy, the newest its operator signed that we saw; the default where there is none."""
+        return self.mandate().policy
+
+    def mandate(self) -> Mandate:
+        """Return the same with its text, its number and who signed it."""
+        order = self._call(self._session.policy())
+        return policies.mandate(order, Client.operator_of(self._home / "owner"))
+
+    def policy_text(self) -> str:
+        """Return the fleet's appraisal policy as its operator signed it; empty: the default."""
+        return self.mandate().text
+
+    def set_policy(self, policy: Policy | str | bytes) -> None:
+        """Set the fleet's appraisal policy, a Policy or its TOML (docs/specs/attestation.md), as its operator.
+
+        Raises ConfigError naming what is wrong in it, InvitationRefused for everyone but the operator.
+        """
+        self._call(self._session.set_policy(policies.encoded(policy)))
+
+    def approve(self, node: str, maker: str = "", note: str = "") -> str:
+        """Vouch for a node's endorsement key as the operator; returns its Name in hex. `maker` as the TPM says, like AMD.
+
+        Nothing but a look at the machine says whose key it is: compare it with `propolis attest --identity` over there.
+        Raises DataError, ConfigError, InvitationRefused.
+        """
+        row = members.row_of(node, self.nodes())
+        policy, ek = policies.approved(self.policy(), row, maker, note)
+        self.set_policy(policy)
+        return ek

@@ -7,6 +7,7 @@ from blake3 import blake3
 
 from propolis.messages import codec
 from propolis.terms.capability import Isolation, Offer
+from propolis.terms.evidence import NOTHING, Proven
 from propolis.terms.identity import NodeId
 from propolis.terms.job import Granted, Receipt
 
@@ -23,6 +24,7 @@ class Grantee(msgspec.Struct, frozen=True, kw_only=True):
     invitation: bytes  # the key of the invitation the node came by
     joined: int  # when it took that, by the node's clock
     receipt: bytes  # BLAKE3 of the bytes the node signed
+    proven: Proven = NOTHING  # what its machine proved to this owner itself before it gave the key
 
 
 def grantees(kept: Iterable[Granted], operator: NodeId) -> tuple[Grantee, ...]:
@@ -43,4 +45,5 @@ def _grantee(granted: Granted, operator: NodeId) -> Grantee:
         invitation=shown.invitation if shown is not None else b"",
         joined=shown.joined if shown is not None else 0,
         receipt=blake3(granted.receipt).digest(),
+        proven=granted.proven,
     )

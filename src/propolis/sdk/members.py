@@ -19,13 +19,20 @@ def named(word: str, nodes: Sequence[NodeRow]) -> tuple[NodeId, Credential | Non
     whole = _whole(key)
     if whole is not None:
         return whole, next((row.credential for row in nodes if row.node == whole), None)
+    row = row_of(word, nodes)
+    return NodeId(row.node), row.credential
+
+
+def row_of(word: str, nodes: Sequence[NodeRow]) -> NodeRow:
+    """Return the listed node of this name, or whose key begins so. Raises DataError."""
+    key = word.lower()
     found = [
         row
         for row in nodes
         if row.report.name == word or (len(key) >= SHORTEST_PREFIX and row.node.hex().startswith(key))
     ]
     if len(found) == 1:
-        return NodeId(found[0].node), found[0].credential
+        return found[0]
     raise DataError(
         f"{len(found) or 'no'} nodes are called {word!r} or have a key that begins so",
         hint="propolis nodes lists them; four digits of a key are enough, a member that is not listed takes its whole key",

@@ -257,3 +257,15 @@ def test_a_job_without_hardware_demands_asks_for_no_evidence_and_takes_none():
     seal = asked(made, (b"noise", b"", b""))
     assert isinstance(seal, ev.SealGrant)
     assert seal.machine is None
+
+
+def test_an_owner_that_does_not_rehearse_hears_which_option_accepts_that():
+    emulated = SoftwareAttester(b"1")
+    rehearses = policy(more=f'[rehearsal]\ni_know_that_an_emulated_tpm_proves_nothing = true\nroots = ["{"a" * 64}"]\n')
+    reason = denied(owner(signed=rehearses), shown(emulated))
+    assert "its evidence is refused, emulated" in reason
+    assert "--i-rehearse-with-emulated-tpms" in reason
+    assert "--i-rehearse" not in denied(owner(signed=policy()), shown(emulated)), "the fleet itself does not rehearse"
+    assert "--i-rehearse" not in denied(owner(signed=rehearses, rehearse=True), shown(emulated)), (
+        "it is accepted already"
+    )

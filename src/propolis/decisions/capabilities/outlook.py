@@ -35,6 +35,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     state: State  # detected, in the machine's own word
     value: str
     proven: tuple[Claim, ...]  # claims a verifier concluded, that have not expired
+    emulated: bool  # of an emulated TPM: shown as such, and no level follows
     gives: tuple[Cell, ...]  # what follows now
     could: tuple[Cell, ...]  # what would follow if all was proven that it asks for
     partly: tuple[Note, ...]
@@ -60,8 +61,13 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def outlook(findings: Findings, isolation: Isolation, proven: Proven, table: Table, date: Day) -> Outlook:
-    """Return what this machine is worth on `date`. `isolation`: reached by doing; `proven`: by a verifier, else NOTHING."""
-    lines = [_line(each, findings, isolation, proven, table, date) for each in table.technology]
+    """Return what this machine is worth on `date`. `isolation`: reached by doing; `proven`: by a verifier, else NOTHING.
+
+    What an emulated TPM proves stands beside the technology, labelled, and raises no level.
+    """
+    rehearsed = tuple(each for each in proven if each.emulated)
+    proven = tuple(each for each in proven if not each.emulated)
+    lines = [_line(each, findings, isolation, proven, rehearsed, table, date) for each in table.technology]
     return Outlook(
         date=date,
         rung=isolation.rung,
@@ -74,7 +80,7 @@ def outlook(findings: Findings, isolation: Isolation, proven: Proven, table: Tab
 
 
 def _line(
-    each: Technology, findings: Findings, isolation: Isolation, proven: Proven, table: Table, date: Day
+    each: Technology, findings: Findings, isolation: Isolation, proven: Proven, rehearsed: Proven, table: Table, date: Day
 ) -> Line:  # fmt: skip
     state, value = _detected(each, findings, isolation)
     alone = msgspec.structs.replace(table, row=tuple(row for row in table.row if row.technology == each.name))
@@ -91,13 +97,14 @@ def _line(
         tuple(note for note in table.note if note.technology == each.name),
     )
     whole = {(cell.asset, cell.adversary) for cell in could} <= {(cell.asset, cell.adversary) for cell in gives}
-    claims = {claim for one in proven if one.technology == each.name and one.until >= date for claim in one.claims}
+    claims, acted = _claims(each, proven, date), _claims(each, rehearsed, date)
     return Line(
         technology=each.name,
         title=each.title,
         state=state,
         value=value,
-        proven=tuple(sorted(claims)),
+        proven=claims or acted,
+        emulated=bool(acted) and not claims,
         gives=gives,
         could=tuple(could),
         partly=notes,
@@ -105,6 +112,11 @@ def _line(
         spoilt=spoilt,
         raises="" if gives and whole and not notes else raises,
     )
+
+
+def _claims(each: Technology, proven: Proven, date: Day) -> tuple[Claim, ...]:
+    found = {claim for one in proven if one.technology == each.name and one.until >= date for claim in one.claims}
+    return tuple(sorted(found))
 
 
 def _told(broken: Broken) -> str:

@@ -29,6 +29,7 @@ def result(
         policies=(policy,),
         claims=tuple(sorted({*found.claims, RESIDENT})),
         technology=kind,
+        technologies=found.technologies,
         emulated=found.emulated,
     )
     return ear.Result(

@@ -24,6 +24,7 @@ from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import JobSpec, Receipt
 
 RESIDENT = "resident-key"
+REHEARSE = "propolis join INVITATION --i-rehearse-with-emulated-tpms"
 TABLE = "vouched"  # node -> Row; the owner's own memory of each machine's keys and clock
 
 
@@ -61,7 +62,7 @@ def vouch(
     try:
         judged = _judged(spec, receipt, body, rules, known, now, before)
     except Rejected as error:
-        return Vouched(reason=f"its evidence is refused, {error}"[:300])
+        return Vouched(reason=f"its evidence is refused, {error}{_hint(error, rules)}"[:300])
     if judged.pending:
         return Vouched(reason=judged.pending)
     if judged.srk is None:
@@ -74,6 +75,12 @@ def vouch(
     still = {pcr: value for pcr, value in judged.registers.items() if pcr != MEASUREMENTS}
     machine = bound.Machine(ek=judged.ek, ak=judged.ak, srk=judged.srk, registers=still)
     return Vouched(proven=proven, machine=machine, row=judged.row)
+
+
+def _hint(error: Rejected, rules: Rules) -> str:
+    """Return what this owner may do where the fleet rehearses and it does not."""
+    declined = error.reason == "emulated" and rules.policy.rehearsal is not None and not rules.rehearses
+    return f"; the fleet rehearses with them, you accept that by: {REHEARSE}" if declined else ""
 
 
 def _judged(
