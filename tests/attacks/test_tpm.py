@@ -67,6 +67,14 @@ def test_an_honest_quote_holds(tpm):
         assert found.clock.resets >= 1
 
 
+def test_an_honest_quote_of_a_key_for_another_hash_holds(tpm):
+    """The digest over the registers is by the hash of the key that signs, not by the bank's."""
+    template = public.ak_ecc().replace(u16(Alg.ECDSA) + u16(Alg.SHA256), u16(Alg.ECDSA) + u16(Alg.SHA384))
+    with tpm.primary(ENDORSEMENT, template) as ak:
+        made, values = quoted(tpm, ak)
+        assert verified(ak, made, values).home
+
+
 def test_selection_substitution(tpm):
     """Root extends the good digests of PCR 4 into PCR 13, quotes that one, and claims it to be 4."""
     good = secrets.token_bytes(32)

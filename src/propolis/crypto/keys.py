@@ -36,6 +36,7 @@ _HASHES: dict[str, _Sha2] = {
 }
 _ECDSA = {f"1.2.840.10045.4.3.{place}": kind for place, kind in zip((2, 3, 4), _HASHES.values(), strict=True)}
 _PKCS1 = {f"1.2.840.113549.1.1.{place}": kind for place, kind in zip((11, 12, 13), _HASHES.values(), strict=True)}
+_RAW = {256: ec.ECDSA(hashes.SHA256()), 384: ec.ECDSA(hashes.SHA384()), 512: ec.ECDSA(hashes.SHA512())}
 _PSS = "1.2.840.113549.1.1.10"
 _MGF1 = "1.2.840.113549.1.1.8"
 
@@ -167,9 +168,7 @@ def check_raw(key: PublicKey, hash_bits: int, data: bytes, r: int, s: int) -> No
         raise Rejected("sig_key_mismatch", "an ECDSA signature needs an EC key")
     if not (r and s):
         raise Rejected("signature", "a signature of zero")
-    kinds: dict[int, _Sha2] = {256: hashes.SHA256, 384: hashes.SHA384, 512: hashes.SHA512}
-    kind = kinds[hash_bits]
     try:
-        key.verify(encode_dss_signature(r, s), data, ec.ECDSA(kind()))
+        key.verify(encode_dss_signature(r, s), data, _RAW[hash_bits])
     except (InvalidSignature, ValueError) as error:
         raise Rejected("signature", "the signature does not verify") from error
