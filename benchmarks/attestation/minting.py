@@ -1,10 +1,5 @@
-"""The tests' mint, which makes whole evidence of every technology under makers of our own; it lies with the tests."""
+"""The tests' mint: whole evidence of every technology under makers of our own."""
 
-import sys
-from pathlib import Path
+from fuzz.minting import mint, mint_tpm
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "evidence"))
-
-import mint
-
-__all__ = ["mint"]
+__all__ = ["mint", "mint_tpm"]
