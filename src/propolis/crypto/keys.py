@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from propolis.crypto import der
+from propolis.crypto import der, roca
 from propolis.terms.errors import Rejected
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -48,7 +48,7 @@ def pin(spki: bytes) -> str:
 
 @lru_cache(maxsize=256)  # roots and intermediates come again and again; a value of a value
 def read(spki: bytes) -> PublicKey:
-    """Read a SubjectPublicKeyInfo. Raises Rejected: der, truncated, trailing, key_type, curve, point, weak_key."""
+    """Read a SubjectPublicKeyInfo. Raises Rejected: der, truncated, trailing, key_type, curve, point, weak_key, roca."""
     parts = der.children(der.one(spki))
     if len(parts) != 2:
         raise Rejected("der", "a public key of odd shape")
@@ -90,6 +90,8 @@ def _rsa(content: bytes) -> rsa.RSAPublicKey:
     modulus, exponent = der.integer(numbers[0], most=1 << MOST_RSA_BITS), der.integer(numbers[1], most=MOST_EXPONENT)
     if modulus.bit_length() < LEAST_RSA_BITS or exponent < LEAST_EXPONENT or exponent % 2 == 0:
         raise Rejected("weak_key", f"an RSA key of {modulus.bit_length()} bits with exponent {exponent}")
+    if roca.weak(modulus):
+        raise Rejected("roca", "an RSA key that can be factored: ROCA, CVE-2017-15361")
     try:
         return rsa.RSAPublicNumbers(exponent, modulus).public_key()
     except ValueError as error:
