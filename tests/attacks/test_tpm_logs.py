@@ -1,16 +1,11 @@
 """Attacks on what logs, firmware and policies make of a quote: facts, section 3, numbers 7, 8, 9, 12 and 13. Registers are true."""
 
-import sys
 from hashlib import sha1
-from pathlib import Path
-
-import msgspec
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "evidence"))
 
 import mint
 import mint_tpm
+import msgspec
+import pytest
 from mint_tpm import entries, event, header, variable
 
 from propolis.crypto import keys
@@ -151,21 +146,9 @@ def test_ima_violation_is_seen_and_not_hidden_in_the_tail():
 # -- known-bad firmware
 
 
-def roca_modulus(bits=2048):
-    """A number with the mark: a power of the generator modulo every prime that tells (no key: nobody needs its factors)."""
-    product, value = 1, 0
-    for prime in (3, 5, 7, 11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157):
-        wanted = pow(65537, 3, prime)
-        value += product * ((wanted - value) * pow(product, -1, prime) % prime)
-        product *= prime
-    base = (1 << bits - 1) + 1
-    found = base + (value - base) % product
-    return found if found & 1 else found + product
-
-
 def test_known_bad_firmware_roca():
     """A key that its own public half gives away: fine to who checks sizes and exponents."""
-    modulus = roca_modulus()
+    modulus = mint_tpm.roca_modulus()
     assert modulus.bit_length() == 2048
     area = public.ek_rsa()[:-256] + modulus.to_bytes(256, "big")
     with pytest.raises(Rejected, match="roca"):

@@ -7,6 +7,7 @@ from hashlib import sha1, sha256
 import mint
 
 from propolis.adapters.tpm.software import SoftwareAttester
+from propolis.crypto import roca
 from propolis.crypto.tpm import public
 from propolis.crypto.tpm.ids import Alg
 from propolis.decisions.appraisal import eventlog, ima
@@ -111,6 +112,17 @@ def running(measured):
         digest = b"\xff" * 32 if entry.violation else sha256(entry.data).digest()
         value = sha256(value + digest).digest()
     return value
+
+
+def roca_modulus(bits=2048):
+    """A number with the mark: a power of the generator modulo every prime that tells (no key: nobody needs its factors)."""
+    product, value = 1, 0
+    for prime in roca.PRIMES:
+        value += product * ((pow(roca.GENERATOR, 3, prime) - value) * pow(product, -1, prime) % prime)
+        product *= prime
+    base = (1 << bits - 1) + 1
+    found = base + (value - base) % product
+    return found if found & 1 else found + product
 
 
 # -- a node

@@ -2,20 +2,15 @@
 
 import json
 import os
-import sys
-from pathlib import Path
 
 import msgspec
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
+from fuzz import __main__ as command
+from fuzz import campaign, derwise, treewise
 from fuzz.mutating import Mutations
 from fuzz.target import Shape
 from fuzz.targets import TARGETS
 
-from fuzz import __main__ as command
-from fuzz import campaign, derwise, treewise
 from propolis.crypto import cbor, der
 from propolis.crypto.tpm.marshal import Reader
 from propolis.decisions.appraisal import registry
