@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # pytest-xdist is not used: the suite starts real processes and two cores are the size we build for.
 
-.PHONY: demo demo-proof test check lint types floors unit fuzz clean help
+.PHONY: demo demo-proof test check lint types floors unit fuzz fuzz-nightly fuzz-properties clean help
 help:            ## this list
 	@grep -E '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
@@ -32,8 +32,8 @@ test: lint types floors unit   ## everything CI runs
 check: test
 
 lint: $(BIN)/.test   ## ruff
-	$(BIN)/ruff check src tests benchmarks examples
-	$(BIN)/ruff format --check src tests benchmarks examples
+	$(BIN)/ruff check src tests benchmarks examples fuzz
+	$(BIN)/ruff format --check src tests benchmarks examples fuzz
 
 types: $(BIN)/.test  ## mypy strict
 	$(BIN)/mypy
@@ -49,11 +49,20 @@ $(BIN)/.swtpm: $(BIN)/.core
 unit: $(BIN)/.test $(BIN)/.swtpm   ## the test suite
 	$(BIN)/python -m pytest
 
+FUZZ_N ?= 1000
+fuzz: $(BIN)/.test   ## FUZZ_N mutations of every parser's food: what escapes untyped is saved under build/fuzz
+	FUZZ_N=$(FUZZ_N) $(BIN)/python -m fuzz $(FUZZ)
+
+fuzz-nightly: $(BIN)/.test   ## 100,000 mutations per parser, every bit of what is signed, arbitrary bytes for longer (an hour or two)
+	FUZZ_N=100000 $(BIN)/python -m fuzz
+	FUZZ_N=100000 $(BIN)/python -m pytest tests/evidence/test_evidence_flips.py
+	$(MAKE) fuzz-properties
+
 FUZZ_EXAMPLES ?= 3000
-fuzz: $(BIN)/.test   ## arbitrary bytes at every decoder, for longer than the suite does
+fuzz-properties: $(BIN)/.test   ## arbitrary bytes at every decoder of the wire and the vault, with what must hold beside typed errors
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest tests/properties/test_fuzz.py tests/properties/test_vault_fuzz.py
 
-bench-%: $(BIN)/.bench  ## bench-dispatch, bench-inference, bench-recovery, bench-install
+bench-%: $(BIN)/.bench  ## bench-dispatch, bench-inference, bench-recovery, bench-install, bench-attestation
 	@mkdir -p build/bench
 	$(BIN)/python -m benchmarks.$*
 

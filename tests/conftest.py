@@ -14,8 +14,15 @@ import pytest
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 
-for folder in ("unit/parties", "unit/protocols", "unit/vault", "properties"):
-    sys.path.insert(0, str(Path(__file__).parent / folder))
+for folder in (
+    "unit/parties",
+    "unit/protocols",
+    "unit/vault",
+    "properties",
+    "evidence",
+    "..",
+):  # "..": fuzz/ lies beside tests/
+    sys.path.insert(0, str((Path(__file__).parent / folder).resolve()))
 
 GRACE_SECONDS = 10.0
 EXIT_SECONDS = 60.0

@@ -1,12 +1,15 @@
 """Complete evidence of every technology under makers of our own: what no one publishes, and what machines without samples test.
 
-Keys are made once per process; nothing here is secret or random in shape.
+Keys come from their names and signatures from keys and data (RFC 6979), but for RSA-PSS: what fails once fails again. Nothing
+here is secret.
 """
 
 import datetime
 import json
+import math
+import random
 from functools import lru_cache
-from hashlib import sha256, sha384
+from hashlib import sha256, sha384, sha512
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -29,12 +32,31 @@ NONCE = bytes(range(32))
 
 @lru_cache
 def key(name, curve=ec.SECP256R1):
-    return ec.generate_private_key(curve())
+    number = int.from_bytes(sha512(f"{curve.name}/{name}".encode()).digest(), "big")
+    return ec.derive_private_key(number % 2 ** (curve.key_size - 1) + 1, curve())
 
 
 @lru_cache
 def rsa_key(name, bits=2048):
-    return rsa.generate_private_key(65537, bits)
+    dice = random.Random(f"{bits}/{name}")
+    while True:
+        p, q = prime(dice, bits // 2), prime(dice, bits // 2)
+        if math.gcd(65537, (p - 1) * (q - 1)) == 1 and (p * q).bit_length() == bits:
+            break
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    more = (d % (p - 1), d % (q - 1), pow(q, -1, p))
+    return rsa.RSAPrivateNumbers(p, q, d, *more, rsa.RSAPublicNumbers(65537, p * q)).private_key()
+
+
+def prime(dice, bits):
+    """A prime with its two highest bits set, by small divisors and Fermat to four bases: good enough to sign tests with."""
+    while True:
+        found = dice.getrandbits(bits) | 3 << bits - 2 | 1
+        if math.gcd(found, _SMALL) == 1 and all(pow(base, found - 1, found) == 1 for base in (2, 3, 5, 7)):
+            return found
+
+
+_SMALL = math.prod(n for n in range(3, 2000, 2) if all(n % d for d in range(3, int(n**0.5) + 1, 2)))
 
 
 def digest(own, *, pss=False):
@@ -69,7 +91,9 @@ def certificate(
         .subject_name(subject if isinstance(subject, x509.Name) else named(subject))
         .issuer_name(issuer_name if isinstance(issuer_name, x509.Name) else named(issuer_name))
         .public_key(own.public_key())
-        .serial_number(serial or x509.random_serial_number())
+        .serial_number(
+            serial or int.from_bytes(sha256(repr((subject, issuer_name, spki(own))).encode()).digest()[:19], "big") | 1
+        )
         .not_valid_before(start)
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(authority, length if authority else None), critical=True)
@@ -92,6 +116,8 @@ def certificate(
     if purposes:
         builder = builder.add_extension(x509.ExtendedKeyUsage([x509.ObjectIdentifier(p) for p in purposes]), False)
     options = {"rsa_padding": padding.PSS(padding.MGF1(hashes.SHA384()), 48)} if pss else {}
+    if isinstance(issuer_key, ec.EllipticCurvePrivateKey):
+        options["ecdsa_deterministic"] = True
     return builder.sign(issuer_key, algorithm or digest(issuer_key, pss=pss), **options).public_bytes(Encoding.DER)
 
 
@@ -110,14 +136,14 @@ def revocations(issuer, issuer_key, serials=(), *, start=START, end=END):
         builder = builder.add_revoked_certificate(
             x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(start).build()
         )
-    return builder.sign(issuer_key, digest(issuer_key)).public_bytes(Encoding.DER)
+    return builder.sign(issuer_key, digest(issuer_key), ecdsa_deterministic=True).public_bytes(Encoding.DER)
 
 
 def resigned(data, change, issuer_key):
     """Return a certificate whose signed part was changed as bytes, and signed again by its issuer (ECDSA)."""
     tbs, algorithm, _ = der.children(der.one(data))
     body = change(tbs.raw)
-    signature = issuer_key.sign(body, ec.ECDSA(digest(issuer_key)))
+    signature = issuer_key.sign(body, ec.ECDSA(digest(issuer_key), deterministic_signing=True))
     return tlv(0x30, body + algorithm.raw + tlv(0x03, b"\0" + signature))
 
 
@@ -148,7 +174,7 @@ def point(own):
 
 
 def raw_signature(own, data, algorithm, size, order="big"):
-    r, s = decode_dss_signature(own.sign(data, ec.ECDSA(algorithm)))
+    r, s = decode_dss_signature(own.sign(data, ec.ECDSA(algorithm, deterministic_signing=True)))
     return r.to_bytes(size, order) + s.to_bytes(size, order)
 
 
@@ -677,7 +703,7 @@ def azure(
 
 
 def tpm_signature(own, data):
-    r, s = decode_dss_signature(own.sign(data, ec.ECDSA(hashes.SHA256())))
+    r, s = decode_dss_signature(own.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
     return b"\0\x18\0\x0b" + sized(r.to_bytes(32, "big")) + sized(s.to_bytes(32, "big"))
 
 

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from mint import NONCE, NOW
 
-from propolis.decisions.appraisal import bundles, registry
+from propolis.decisions.appraisal import bundles, collateral, registry
 from propolis.decisions.appraisal.judge import judge
 from propolis.decisions.appraisal.result import Reference
 from propolis.terms.errors import Rejected
@@ -687,3 +687,14 @@ def test_types_go_by_name_and_version():
     for name in ("", "snp", "snp-report/", "snp-report/2", "snp-report/1/1", "../snp-report"):
         with pytest.raises(Rejected, match="envelope_type"):
             registry.find(name)
+
+
+def test_collateral_of_odd_shapes_is_refused():
+    for odd in (
+        b'{"tcb_info": 7}',
+        b'{"tcbInfo": {}, "signature": "zz"}',
+        b'{"enclaveIdentity": [}',
+        b'"tcb_info"',
+    ):
+        with pytest.raises(Rejected):
+            collateral.gather(mint.endorsements(documents=[odd]))

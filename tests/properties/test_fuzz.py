@@ -1,6 +1,6 @@
 """Arbitrary bytes at every decoder that a stranger or a peer reaches: a value or the decoder's own typed error, nothing else.
 
-Small in the suite; `make fuzz` runs the same for longer (FUZZ_EXAMPLES each). Bytes are arbitrary, or true words with some bytes
+Small in the suite; `make fuzz-properties` runs the same for longer (FUZZ_EXAMPLES each). Bytes are arbitrary, or true words with some bytes
 changed, or well sealed nonsense of somebody who holds the keys of the channel.
 """
 

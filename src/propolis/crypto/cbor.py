@@ -14,6 +14,7 @@ MAX_DEPTH = 16
 MAX_ITEMS = 4096  # all values together
 _SHORT = {24: 1, 25: 2, 26: 4, 27: 8}
 _SIMPLE = {20: False, 21: True, 22: None, 23: None}
+_KEYS = frozenset({int, str, bytes})
 
 Value = object
 Map = dict[int | str | bytes, Value]
@@ -27,28 +28,31 @@ class Tag(NamedTuple):
 
 
 class _Reader:
+    """One pass over the bytes. Its hot path calls nothing for what most values are: a short head, bytes or text."""
+
+    __slots__ = ("at", "data", "end", "items")
+
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.end = len(data)
         self.at = 0
         self.items = 0
 
     def take(self, size: int) -> bytes:
         if size > MAX_CBOR:
             raise Rejected("oversize", f"{size} bytes announced in CBOR")
-        if self.at + size > len(self.data):
-            raise Rejected("truncated", f"CBOR announces {size} bytes, {len(self.data) - self.at} are there")
-        self.at += size
-        return self.data[self.at - size : self.at]
+        start = self.at
+        end = start + size
+        if end > self.end:
+            raise Rejected("truncated", f"CBOR announces {size} bytes, {self.end - start} are there")
+        self.at = end
+        return self.data[start:end]
 
-    def head(self) -> tuple[int, int, int]:
-        """Return major type, the five low bits, and the argument."""
-        first = self.take(1)[0]
-        major, info = first >> 5, first & 31
-        if info < 24:
-            return major, info, info
+    def long(self, info: int) -> int:
+        """Return an argument that stands after the first byte."""
         if info not in _SHORT:
             raise Rejected("cbor", "an indefinite or reserved length")
-        return major, info, int.from_bytes(self.take(_SHORT[info]), "big")
+        return int.from_bytes(self.take(_SHORT[info]), "big")
 
     def value(self, depth: int) -> Value:
         self.items += 1
@@ -56,8 +60,17 @@ class _Reader:
             raise Rejected("oversize", f"more than {MAX_ITEMS} values in CBOR")
         if depth > MAX_DEPTH:
             raise Rejected("cbor", f"more than {MAX_DEPTH} levels")
-        major, info, number = self.head()
-        match major:
+        if self.at >= self.end:
+            raise Rejected("truncated", "CBOR ends where a value belongs")
+        first = self.data[self.at]
+        self.at += 1
+        info = number = first & 31
+        if info == 24 and self.at < self.end:
+            number = self.data[self.at]
+            self.at += 1
+        elif info > 23:
+            number = self.long(info)
+        match first >> 5:
             case 0:
                 return number
             case 1:
@@ -69,7 +82,7 @@ class _Reader:
             case 4:
                 return [self.value(depth + 1) for _ in range(self._count(number))]
             case 5:
-                return self._map(self._count(number), depth)
+                return self._map(self._count(number), depth + 1)
             case 6:
                 return Tag(number, self.value(depth + 1))
         return self._simple(info, number)
@@ -88,12 +101,12 @@ class _Reader:
     def _map(self, count: int, depth: int) -> Map:
         found: Map = {}
         for _ in range(count):
-            key = self.value(depth + 1)
-            if isinstance(key, bool) or not isinstance(key, int | str | bytes):
+            key = self.value(depth)
+            if type(key) not in _KEYS:  # exact types: a bool is an int to isinstance
                 raise Rejected("cbor", "a key that is no number, text or bytes")
             if key in found:
                 raise Rejected("cbor", "a key twice in a map")
-            found[key] = self.value(depth + 1)
+            found[key] = self.value(depth)  # type: ignore[index]
         return found
 
     def _simple(self, info: int, number: int) -> Value:

@@ -4,6 +4,7 @@ Strict where it matters to safety: definite lengths in their shortest form, noth
 end, bounded. Lenient where real hardware errs: the order of SETs and the sign of serial numbers are not looked at.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from propolis.terms.errors import Rejected
@@ -86,7 +87,11 @@ def expect(element: Element, tag: int) -> Element:
 
 def oid(element: Element) -> str:
     """Return an OBJECT IDENTIFIER, dotted. Raises Rejected(der)."""
-    body = expect(element, OID).body
+    return _dotted(expect(element, OID).body)
+
+
+@lru_cache(maxsize=1024)  # a value of a value: a PCK certificate alone has 23 of them, and all have the same
+def _dotted(body: bytes) -> str:
     if not body or len(body) > 64 or body[-1] & 0x80:
         raise Rejected("der", "a broken object identifier")
     arcs: list[int] = []

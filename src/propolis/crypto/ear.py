@@ -51,7 +51,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
     iat: int
     exp: int
-    node: Text = msgspec.field(name="propolis_node")
+    node: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64)] = msgspec.field(name="propolis_node")
     verifier: VerifierId = msgspec.field(name="ear_verifier_id")
     submods: dict[str, Appraisal]
     profile: Text = msgspec.field(name="eat_profile", default=PROFILE)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from propolis.crypto import der
+from propolis.crypto import der, roca
 from propolis.terms.errors import Rejected
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -36,6 +36,7 @@ _HASHES: dict[str, _Sha2] = {
 }
 _ECDSA = {f"1.2.840.10045.4.3.{place}": kind for place, kind in zip((2, 3, 4), _HASHES.values(), strict=True)}
 _PKCS1 = {f"1.2.840.113549.1.1.{place}": kind for place, kind in zip((11, 12, 13), _HASHES.values(), strict=True)}
+_RAW = {256: ec.ECDSA(hashes.SHA256()), 384: ec.ECDSA(hashes.SHA384()), 512: ec.ECDSA(hashes.SHA512())}
 _PSS = "1.2.840.113549.1.1.10"
 _MGF1 = "1.2.840.113549.1.1.8"
 
@@ -47,7 +48,7 @@ def pin(spki: bytes) -> str:
 
 @lru_cache(maxsize=256)  # roots and intermediates come again and again; a value of a value
 def read(spki: bytes) -> PublicKey:
-    """Read a SubjectPublicKeyInfo. Raises Rejected: der, truncated, trailing, key_type, curve, point, weak_key."""
+    """Read a SubjectPublicKeyInfo. Raises Rejected: der, truncated, trailing, key_type, curve, point, weak_key, roca."""
     parts = der.children(der.one(spki))
     if len(parts) != 2:
         raise Rejected("der", "a public key of odd shape")
@@ -89,6 +90,8 @@ def _rsa(content: bytes) -> rsa.RSAPublicKey:
     modulus, exponent = der.integer(numbers[0], most=1 << MOST_RSA_BITS), der.integer(numbers[1], most=MOST_EXPONENT)
     if modulus.bit_length() < LEAST_RSA_BITS or exponent < LEAST_EXPONENT or exponent % 2 == 0:
         raise Rejected("weak_key", f"an RSA key of {modulus.bit_length()} bits with exponent {exponent}")
+    if roca.weak(modulus):
+        raise Rejected("roca", "an RSA key that can be factored: ROCA, CVE-2017-15361")
     try:
         return rsa.RSAPublicNumbers(exponent, modulus).public_key()
     except ValueError as error:
@@ -167,9 +170,7 @@ def check_raw(key: PublicKey, hash_bits: int, data: bytes, r: int, s: int) -> No
         raise Rejected("sig_key_mismatch", "an ECDSA signature needs an EC key")
     if not (r and s):
         raise Rejected("signature", "a signature of zero")
-    kinds: dict[int, _Sha2] = {256: hashes.SHA256, 384: hashes.SHA384, 512: hashes.SHA512}
-    kind = kinds[hash_bits]
     try:
-        key.verify(encode_dss_signature(r, s), data, ec.ECDSA(kind()))
+        key.verify(encode_dss_signature(r, s), data, _RAW[hash_bits])
     except (InvalidSignature, ValueError) as error:
         raise Rejected("signature", "the signature does not verify") from error

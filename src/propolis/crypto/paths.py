@@ -16,7 +16,15 @@ from propolis.terms.errors import Rejected
 
 MAX_DEPTH = 6  # certificates in a path, leaf and root included
 MAX_CHECKS = 64  # signatures checked while one path is searched
-_RANK = ("root_untrusted", "chain", "crl_", "weak_key", "cert_not_yet", "cert_expired")  # the last one tells most
+_RANK = (
+    "root_untrusted",
+    "chain",
+    "crl_",
+    "weak_key",
+    "roca",
+    "cert_not_yet",
+    "cert_expired",
+)  # the last one tells most
 
 
 class Roots(msgspec.Struct, frozen=True, kw_only=True):

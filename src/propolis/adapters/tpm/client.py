@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from propolis.adapters.tpm.engine import Engine, Entity, permanent
+from propolis.adapters.tpm.engine import Answer, Engine, Entity, permanent
 from propolis.adapters.tpm.session import NONCE_BYTES, Authorisation, Password, Session, session_key, symmetric
 from propolis.crypto.tpm import outside, policy, public
 from propolis.crypto.tpm.ids import Alg, Command, Compare, Handle, SessionKind
-from propolis.crypto.tpm.marshal import Reader, sized, u8, u16, u32
+from propolis.crypto.tpm.marshal import sized, u8, u16, u32
 from propolis.crypto.tpm.public import Public
 from propolis.ports.entropy import Entropy
 from propolis.ports.tpm import TpmLine
@@ -71,12 +71,12 @@ class Tpm:
     def random(self, size: int) -> bytes:
         """Return up to 32 random bytes."""
         _, answer = self.engine.run(Command.GET_RANDOM, parameters=u16(size))
-        return Reader(answer).sized()
+        return Answer(answer).sized()
 
     def property(self, number: int) -> int:
         """Return one TPM_PT property. Raises TpmError."""
         _, answer = self.engine.run(Command.GET_CAPABILITY, parameters=u32(6) + u32(number) + u32(1))
-        reader = Reader(answer)
+        reader = Answer(answer)
         reader.u8()
         if reader.u32() != 6 or reader.u32() != 1 or reader.u32() != number:
             raise TpmError(f"the TPM does not tell property {number:#x}")
@@ -85,7 +85,7 @@ class Tpm:
     def handles(self, first: int, most: int = 64) -> list[int]:
         """Return the handles that exist from `first` on, of its kind."""
         _, answer = self.engine.run(Command.GET_CAPABILITY, parameters=u32(1) + u32(first) + u32(most))
-        reader = Reader(answer)
+        reader = Answer(answer)
         reader.u8()
         reader.u32()
         return [reader.u32() for _ in range(min(reader.u32(), most))]
@@ -98,7 +98,7 @@ class Tpm:
         wanted = sorted(pcrs)
         while wanted:
             _, answer = self.engine.run(Command.PCR_READ, parameters=policy.selection(wanted, bank))
-            reader = Reader(answer)
+            reader = Answer(answer)
             reader.u32()
             if reader.u32() != 1 or reader.u16() != bank:
                 raise TpmError("the TPM has no such bank of PCRs")
@@ -125,7 +125,7 @@ class Tpm:
         parameters = sized(nonce) + sized(encrypted) + u8(kind) + symmetric() + u16(Alg.SHA256)
         entities = [salt_key.entity, permanent(Handle.NULL)]
         handle, answer = self.engine.run(Command.START_AUTH_SESSION, entities, parameters, returns_handle=True)
-        nonce_tpm = Reader(answer).sized()
+        nonce_tpm = Answer(answer).sized()
         started = Session(handle, session_key(salt, nonce_tpm, nonce), nonce_tpm, policy=kind is not SessionKind.HMAC)
         try:
             yield started
@@ -141,7 +141,7 @@ class Tpm:
         handle, answer = self.engine.run(
             Command.CREATE_PRIMARY, [hierarchy], parameters, [Password(hierarchy.auth)], returns_handle=True
         )
-        made = public.parse(Reader(answer).sized())
+        made = Answer(answer).public()
         try:
             yield Key(Entity(handle, made.name, auth), made)
         finally:
@@ -150,7 +150,7 @@ class Tpm:
     def read_public(self, handle: int) -> Key:
         """Return what is at a handle. Raises TpmError when nothing is."""
         _, answer = self.engine.run(Command.READ_PUBLIC, [permanent(handle)])
-        found = public.parse(Reader(answer).sized())
+        found = Answer(answer).public()
         return Key(Entity(handle, found.name), found)
 
     @contextmanager
@@ -159,7 +159,7 @@ class Tpm:
         parameters = sized(sealed.private) + sized(sealed.public)
         handle, answer = self.engine.run(Command.LOAD, [parent.entity], parameters, [session], returns_handle=True)
         try:
-            yield Entity(handle, Reader(answer).sized(), auth)
+            yield Entity(handle, Answer(answer).sized(), auth)
         finally:
             self.engine.flush(handle)
 
@@ -185,7 +185,7 @@ class Tpm:
             _, answer = self.engine.run(
                 Command.ACTIVATE_CREDENTIAL, [ak.entity, ek.entity], sized(blob) + sized(secret), [session, ek_session]
             )
-        return Reader(answer).sized()
+        return Answer(answer).sized()
 
     # -- policies
 
@@ -219,7 +219,7 @@ class Tpm:
         parameters = sized(b"") + sized(template) + u32(Handle.OWNER)
         handle, answer = self.engine.run(Command.LOAD_EXTERNAL, parameters=parameters, returns_handle=True)
         try:
-            name = Reader(answer).sized()
+            name = Answer(answer).sized()
             signature = u16(Alg.ECDSA) + u16(Alg.SHA256) + sized(r.to_bytes(32, "big")) + sized(s.to_bytes(32, "big"))
             digest = sized(policy.approval(approved, ref))
             _, ticket = self.engine.run(Command.VERIFY_SIGNATURE, [Entity(handle, name)], digest + signature)
@@ -231,7 +231,7 @@ class Tpm:
     def policy_digest(self, session: Session) -> bytes:
         """Return the session's policy digest."""
         _, answer = self.engine.run(Command.POLICY_GET_DIGEST, [permanent(session.handle)])
-        return Reader(answer).sized()
+        return Answer(answer).sized()
 
     # -- sealing
 
@@ -240,13 +240,13 @@ class Tpm:
         template = public.sealed_object(digest, with_auth=bool(auth))
         parameters = sized(sized(auth) + sized(data)) + sized(template) + sized(b"") + u32(0)
         _, answer = self.engine.run(Command.CREATE, [parent.entity], parameters, [session])
-        reader = Reader(answer)
+        reader = Answer(answer)
         return Sealed(reader.sized(), reader.sized())
 
     def unseal(self, item: Entity, session: Session) -> bytes:
         """Return what is sealed, in a session whose policy holds. Raises TpmError, TpmLocked."""
         _, answer = self.engine.run(Command.UNSEAL, [item], auths=[session])
-        return Reader(answer).sized()
+        return Answer(answer).sized()
 
     def import_wrapped(
         self, parent: Key, session: Session, public_area: bytes, duplicate: bytes, seed: bytes
@@ -254,10 +254,10 @@ class Tpm:
         """Take an object wrapped to `parent` from outside (crypto/tpm/outside.wrap). Raises TpmError."""
         parameters = sized(b"") + sized(public_area) + sized(duplicate) + sized(seed) + u16(Alg.NULL)
         _, answer = self.engine.run(Command.IMPORT, [parent.entity], parameters, [session])
-        return Sealed(Reader(answer).sized(), public_area)
+        return Sealed(Answer(answer).sized(), public_area)
 
 
 def _quoted(answer: bytes) -> Quoted:
-    reader = Reader(answer)
+    reader = Answer(answer)
     attest = reader.sized()
     return Quoted(attest, reader.take(reader.left))

@@ -10,8 +10,10 @@ import msgspec
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 
 from propolis.adapters.tpm.session import NONCE_BYTES, Authorisation, Session
+from propolis.crypto.tpm import public
 from propolis.crypto.tpm.ids import Command, SessionAttribute, Tag
-from propolis.crypto.tpm.marshal import Reader, u16, u32
+from propolis.crypto.tpm.marshal import MAX_SIZED, Reader, u16, u32
+from propolis.crypto.tpm.public import Public
 from propolis.ports.entropy import Entropy
 from propolis.ports.tpm import TpmLine
 from propolis.terms.errors import Rejected, TpmError, TpmLocked
@@ -74,6 +76,37 @@ _SHAPES = {
     Command.READ_PUBLIC: Shape(0, False, True),
     Command.UNSEAL: Shape(1, False, True),
 }
+
+
+class Answer(Reader):
+    """A response's parameters: what is not as it must be is the TPM's failing, or of whoever sits on its bus (TpmError)."""
+
+    __slots__ = ()
+
+    def take(self, size: int) -> bytes:
+        """Return the next `size` bytes. Raises TpmError."""
+        try:
+            return super().take(size)
+        except Rejected as error:
+            raise _no_answer(error) from error
+
+    def sized(self, most: int = MAX_SIZED) -> bytes:
+        """Return a TPM2B's content. Raises TpmError."""
+        try:
+            return super().sized(most)
+        except Rejected as error:
+            raise _no_answer(error) from error
+
+    def public(self) -> Public:
+        """Return a TPM2B_PUBLIC. Raises TpmError: it is none, or of a kind that we do not use."""
+        try:
+            return public.parse(self.sized())
+        except Rejected as error:
+            raise _no_answer(error) from error
+
+
+def _no_answer(error: Rejected) -> TpmError:
+    return TpmError(f"the TPM gave an answer that is none ({error.reason})")
 
 
 class Entity(msgspec.Struct, frozen=True):

@@ -69,7 +69,7 @@ class SoftwareAttester:
         )
 
     def _signed(self, data: bytes) -> bytes:
-        r, s = decode_dss_signature(self._ak.sign(data, ec.ECDSA(hashes.SHA256())))
+        r, s = decode_dss_signature(self._ak.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
         return u16(Alg.ECDSA) + u16(Alg.SHA256) + sized(r.to_bytes(32, "big")) + sized(s.to_bytes(32, "big"))
 
     async def activate(self, blob: bytes, secret: bytes) -> bytes:

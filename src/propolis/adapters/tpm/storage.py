@@ -1,12 +1,12 @@
 """What a TPM keeps: NV counters and certificates, keys at fixed places, its clock; and what empties it (Part 3, 29 to 31)."""
 
 from propolis.adapters.tpm.client import OWNER, Key, Tpm
-from propolis.adapters.tpm.engine import Entity, permanent
+from propolis.adapters.tpm.engine import Answer, Entity, permanent
 from propolis.adapters.tpm.session import Password, Session
 from propolis.crypto.tpm import policy
 from propolis.crypto.tpm.attest import Clock
 from propolis.crypto.tpm.ids import Alg, Command, Handle, NvAttribute
-from propolis.crypto.tpm.marshal import Reader, sized, u16, u32
+from propolis.crypto.tpm.marshal import sized, u16, u32
 from propolis.terms.errors import TpmError
 
 NV_CHUNK = 512
@@ -56,8 +56,8 @@ def certificate(tpm: Tpm, index: int) -> bytes | None:
         if error.response & 0xFFF == ABSENT:
             return None
         raise
-    reader = Reader(answer)
-    area = Reader(reader.sized())
+    reader = Answer(answer)
+    area = Answer(reader.sized())
     name = reader.sized()
     area.take(10)
     area.sized()
@@ -71,7 +71,7 @@ def certificate(tpm: Tpm, index: int) -> bytes | None:
 
 def _read(tpm: Tpm, who: Entity, index: Entity, size: int, offset: int) -> bytes:
     _, answer = tpm.engine.run(Command.NV_READ, [who, index], u16(size) + u16(offset), [Password()])
-    return Reader(answer).sized()
+    return Answer(answer).sized()
 
 
 def keep(tpm: Tpm, key: Key, handle: int) -> None:
@@ -82,7 +82,7 @@ def keep(tpm: Tpm, key: Key, handle: int) -> None:
 def clock(tpm: Tpm) -> Clock:
     """Return the clock; what only attestations tell (firmware) is 0."""
     _, answer = tpm.engine.run(Command.READ_CLOCK)
-    reader = Reader(answer)
+    reader = Answer(answer)
     reader.u64()
     return Clock(clock=reader.u64(), resets=reader.u32(), restarts=reader.u32(), safe=reader.u8() == 1, firmware=0)
 

@@ -104,10 +104,19 @@ def selections_of(reader: Reader) -> tuple[Selection, ...]:
         bank, size = reader.u16(), reader.u8()
         if size > 4:
             raise Rejected("pcr_select", f"a PCR mask of {size} bytes")
-        bits = int.from_bytes(reader.take(size), "little")
-        found.append(Selection(bank, tuple(pcr for pcr in range(8 * size) if bits >> pcr & 1)))
+        found.append(Selection(bank, _chosen(int.from_bytes(reader.take(size), "little"))))
     if len({selection.bank for selection in found}) != len(found):
         raise Rejected("pcr_select", "a PCR bank is selected twice")
+    return tuple(found)
+
+
+def _chosen(bits: int) -> tuple[int, ...]:
+    """Return the places of the ones, the lowest first."""
+    found: list[int] = []
+    while bits:
+        lowest = bits & -bits
+        found.append(lowest.bit_length() - 1)
+        bits ^= lowest
     return tuple(found)
 
 

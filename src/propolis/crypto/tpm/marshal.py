@@ -8,52 +8,53 @@ MAX_SIZED = 8192  # no structure we read is larger
 class Reader:
     """Takes a structure apart. Every method raises Rejected(truncated) when the bytes are not there."""
 
+    __slots__ = ("_at", "_data", "_end")
+
     def __init__(self, data: bytes | memoryview) -> None:
         self._data = bytes(data)
+        self._end = len(self._data)
         self._at = 0
 
     @property
     def left(self) -> int:
         """Bytes not read yet."""
-        return len(self._data) - self._at
+        return self._end - self._at
 
     def take(self, size: int) -> bytes:
         """Return the next `size` bytes."""
-        if size > self.left:
-            raise Rejected("truncated", f"{size} bytes announced, {self.left} there")
-        self._at += size
-        return self._data[self._at - size : self._at]
-
-    def number(self, size: int) -> int:
-        """Return the next unsigned number of `size` bytes."""
-        return int.from_bytes(self.take(size), "big")
+        start = self._at
+        end = start + size
+        if end > self._end:
+            raise Rejected("truncated", f"{size} bytes announced, {self._end - start} there")
+        self._at = end
+        return self._data[start:end]
 
     def u8(self) -> int:
         """Return the next byte."""
-        return self.number(1)
+        return self.take(1)[0]
 
     def u16(self) -> int:
         """Return the next 16 bits."""
-        return self.number(2)
+        return int.from_bytes(self.take(2), "big")
 
     def u32(self) -> int:
         """Return the next 32 bits."""
-        return self.number(4)
+        return int.from_bytes(self.take(4), "big")
 
     def u64(self) -> int:
         """Return the next 64 bits."""
-        return self.number(8)
+        return int.from_bytes(self.take(8), "big")
 
     def sized(self, most: int = MAX_SIZED) -> bytes:
         """Return a TPM2B's content. Raises Rejected(oversize) over `most` bytes."""
-        size = self.u16()
+        size = int.from_bytes(self.take(2), "big")
         if size > most:
             raise Rejected("oversize", f"a buffer of {size} bytes, at most {most} are read")
         return self.take(size)
 
     def end(self) -> None:
         """Raise Rejected(trailing) unless everything was read."""
-        if self.left:
+        if self._at != self._end:
             raise Rejected("trailing", f"{self.left} bytes after the structure")
 
 

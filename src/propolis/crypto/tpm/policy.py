@@ -33,9 +33,14 @@ def selection(pcrs: Iterable[int], bank: int = Alg.SHA256) -> bytes:
     return u32(1) + u16(bank) + u8(3) + bits.to_bytes(3, "little")
 
 
-def pcr_digest(values: Mapping[int, bytes]) -> bytes:
-    """Return the digest over PCR values in index order, as quotes and PolicyPCR have it."""
-    return _digest(*(values[pcr] for pcr in sorted(values)))
+def pcr_digest(values: Mapping[int, bytes], alg: int = Alg.SHA256) -> bytes:
+    """Return the digest over PCR values in index order; `alg` = the policy's hash, in a quote the signature's (Part 2, 10.12.1).
+
+    Raises Rejected(hash_alg).
+    """
+    digest = Hash(hash_of(alg))
+    digest.update(b"".join([values[pcr] for pcr in sorted(values)]))
+    return digest.finalize()
 
 
 def pcr(before: bytes, values: Mapping[int, bytes], bank: int = Alg.SHA256) -> bytes:

@@ -8,6 +8,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import Hash
 
+from propolis.crypto import roca
 from propolis.crypto.tpm.ids import Alg, Attribute, Curve
 from propolis.crypto.tpm.kdf import hash_of
 from propolis.crypto.tpm.marshal import Reader, sized, u16, u32
@@ -72,7 +73,7 @@ def _hash(alg: int, data: bytes) -> bytes:
 
 
 def parse(data: bytes) -> Public:
-    """Read a TPMT_PUBLIC. Raises Rejected: truncated, trailing, oversize, key_type, curve, point, weak_key, hash_alg."""
+    """Read a TPMT_PUBLIC. Raises Rejected: truncated, trailing, oversize, key_type, curve, point, weak_key, roca, hash_alg."""
     reader = Reader(data)
     kind, name_alg = reader.u16(), reader.u16()
     hash_of(name_alg)
@@ -127,6 +128,8 @@ def _rsa(modulus: bytes, bits: int, exponent: int) -> rsa.RSAPublicKey:
     value = int.from_bytes(modulus, "big")
     if exponent != RSA_EXPONENT or value.bit_length() != bits or not LEAST_RSA_BITS <= bits <= MOST_RSA_BITS:
         raise Rejected("weak_key", f"an RSA key of {value.bit_length()} bits with exponent {exponent}")
+    if roca.weak(value):
+        raise Rejected("roca", "an RSA key that can be factored: ROCA, CVE-2017-15361")
     try:
         return rsa.RSAPublicNumbers(exponent, value).public_key()
     except ValueError as error:

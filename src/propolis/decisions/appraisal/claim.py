@@ -5,7 +5,6 @@ from typing import TypeVar
 from propolis.crypto import keys
 from propolis.crypto.cbor import Map, Value
 from propolis.crypto.cose import Signed, check
-from propolis.crypto.keys import PublicKey
 from propolis.crypto.paths import Roots
 from propolis.terms.errors import Rejected
 
@@ -65,10 +64,9 @@ def components(value: Value) -> tuple[str, ...]:
 def _component(each: Value) -> str:
     if not isinstance(each, dict):
         raise Rejected("claim_software", "a software component that is no map")
-    measurement, signer = (
-        sized(each, key, HASHES, name, "claim_software") for key, name in ((2, "measurement"), (5, "signer"))
-    )
-    kind, version = (optional(each, key, str, name) or "-" for key, name in ((1, "type"), (4, "version")))
+    measurement = sized(each, 2, HASHES, "measurement", "claim_software")
+    signer = sized(each, 5, HASHES, "signer", "claim_software")
+    kind, version = optional(each, 1, str, "type") or "-", optional(each, 4, str, "version") or "-"
     return f"{kind} {version} {measurement.hex()} {signer.hex()}"
 
 
@@ -77,16 +75,18 @@ def secured(lifecycle: int) -> bool:
     return lifecycle >> 8 == 0x30
 
 
-def signer(signed: Signed, roots: Roots) -> PublicKey:
-    """Return the pinned key that signed. Raises Rejected: root_untrusted (no key is pinned), cose_alg, signature."""
-    why = Rejected("root_untrusted", "no public key of this maker is pinned")
+def signer(signed: Signed, roots: Roots) -> bytes:
+    """Return the pinned key that signed, as its SubjectPublicKeyInfo.
+
+    Raises Rejected: root_untrusted (no key is pinned), cose_alg, signature.
+    """
+    why: Rejected | None = None
     for spki in roots.keys[:MAX_KEYS]:
-        key = keys.read(spki)
         try:
-            check(signed, key)
+            check(signed, keys.read(spki))
         except Rejected as error:
-            if error.reason == "signature" or why.reason == "root_untrusted":
+            if error.reason == "signature" or why is None:
                 why = error  # a key of the right kind says more than one of another
             continue
-        return key
-    raise why
+        return spki
+    raise why or Rejected("root_untrusted", "no public key of this maker is pinned")

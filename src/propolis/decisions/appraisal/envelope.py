@@ -12,6 +12,7 @@ MAX_EVIDENCE = 4 << 20  # bytes, wrapping included
 MAX_CHAIN = 16
 _NAMES = ("evidence", "quote", "report", "token", "document")
 _LOG = "cc_eventlog"
+_PRINTED = bytes(range(32, 128)) + b"\t\r\n"
 _CERTIFICATES = ("certificates", "cert_chain", "vcek", "vlek")
 
 Unwrapped = tuple[bytes, Endorsements]
@@ -51,7 +52,7 @@ def _bounded(data: bytes) -> None:
 
 
 def _is_text(data: bytes) -> bool:
-    return data.isascii() and all(byte >= 32 or byte in b"\t\r\n" for byte in data)
+    return data.isascii() and not data.translate(None, _PRINTED)
 
 
 def _json(value: jsonic.Json, kind: str) -> Unwrapped:

@@ -4,13 +4,13 @@ Registers cover digests only. An event's type and data are the logger's word unt
 them says in which registers which types may stand (docs/specs/attestation.md, steps 10 and 11).
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 
 import msgspec
-from cryptography.hazmat.primitives.hashes import Hash
 
 from propolis.crypto.tpm.ids import Alg
-from propolis.crypto.tpm.kdf import digest_size, hash_of
+from propolis.crypto.tpm.kdf import digest_size
 from propolis.terms.errors import Rejected
 
 MAX_LOG = 16 << 20
@@ -21,6 +21,10 @@ NO_ACTION = 3
 SIGNATURE_AGILE = b"Spec ID Event03\x00"
 SIGNATURE_ONE = b"Spec ID Event02\x00"
 STARTUP = b"StartupLocality\x00"
+_HASHES = {
+    int(Alg.SHA1): hashlib.sha1, int(Alg.SHA256): hashlib.sha256,
+    int(Alg.SHA384): hashlib.sha384, int(Alg.SHA512): hashlib.sha512,
+}  # fmt: skip
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,22 +47,27 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
 class _Bytes:
     """Little-endian reading."""
 
+    __slots__ = ("at", "data", "end")
+
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.end = len(data)
         self.at = 0
 
     def take(self, size: int) -> bytes:
-        if size > len(self.data) - self.at:
-            raise Rejected("log_truncated", f"an entry of {size} bytes where {len(self.data) - self.at} are left")
-        self.at += size
-        return self.data[self.at - size : self.at]
+        start = self.at
+        end = start + size
+        if end > self.end:
+            raise Rejected("log_truncated", f"an entry of {size} bytes where {self.end - start} are left")
+        self.at = end
+        return self.data[start:end]
 
     def number(self, size: int) -> int:
         return int.from_bytes(self.take(size), "little")
 
     @property
     def left(self) -> int:
-        return len(self.data) - self.at
+        return self.end - self.at
 
 
 def parse(data: bytes) -> Log:
@@ -145,10 +154,10 @@ def _spec(data: bytes) -> dict[int, int]:
 
 
 def replay(log: Log, bank: int = Alg.SHA256) -> dict[int, bytes]:
-    """Return the values of the registers that the log extends in this bank. Raises Rejected(log_alg)."""
+    """Return the values of the registers that the log extends in this bank. Raises Rejected: log_alg, hash_alg."""
     if bank not in log.banks:
         raise Rejected("log_alg", f"the log has no digests of algorithm {bank:#06x}")
-    size = digest_size(bank)
+    size, hasher = digest_size(bank), _HASHES[bank]
     values: dict[int, bytes] = {}
     for event in log.events:
         if event.type == NO_ACTION:
@@ -156,22 +165,18 @@ def replay(log: Log, bank: int = Alg.SHA256) -> dict[int, bytes]:
         digest = event.digests.get(bank)
         if digest is None:
             raise Rejected("log_alg", "an event without a digest of this bank")
-        begun = log.locality.to_bytes(size, "big") if event.pcr == 0 else bytes(size)
-        values[event.pcr] = _extended(bank, values.get(event.pcr, begun), digest)
+        before = values.get(event.pcr)
+        if before is None:
+            before = log.locality.to_bytes(size, "big") if event.pcr == 0 else bytes(size)
+        values[event.pcr] = hasher(before + digest, usedforsecurity=False).digest()
     return values
 
 
-def _extended(bank: int, before: bytes, digest: bytes) -> bytes:
-    hasher = Hash(hash_of(bank))
-    hasher.update(before + digest)
-    return hasher.finalize()
-
-
 def holds(event: Event, bank: int, data: bytes) -> bool:
-    """Return whether the event's digest of this bank is that of `data`."""
-    hasher = Hash(hash_of(bank))
-    hasher.update(data)
-    return event.digests.get(bank) == hasher.finalize()
+    """Return whether the event's digest of this bank is that of `data`. Raises Rejected(hash_alg)."""
+    if bank not in _HASHES:
+        raise Rejected("hash_alg", f"hash algorithm {bank:#06x}")
+    return event.digests.get(bank) == _HASHES[bank](data, usedforsecurity=False).digest()
 
 
 def agrees(log: Log, quoted: Mapping[int, bytes], bank: int = Alg.SHA256, only: Iterable[int] = range(8)) -> None:

@@ -1,7 +1,10 @@
 """What a firmware log says of the boot, as far as registers cover it (docs/specs/attestation.md, step 11).
 
 Only pairs (register, type) of the list are read. Events that state their own data must hash to their digest: type and data are
-the logger's word otherwise. In PCR 1 real logs hold mismatches for boot variables, so nothing is concluded from there.
+the logger's word otherwise, and root may extend registers after the boot. So a type must not hide anything: whatever stands in
+register 4 and is no separator and no known action was loaded, whatever it calls itself; and Secure Boot is what the first event
+of register 7 says, which no system can precede. In PCR 1 real logs hold mismatches for boot variables, so nothing is concluded
+from there.
 """
 
 from enum import IntEnum
@@ -15,6 +18,8 @@ from propolis.terms.errors import Rejected
 GLOBAL = bytes.fromhex("61dfe48bca93d211aa0d00e098032b8c")  # EFI_GLOBAL_VARIABLE
 DATABASE = bytes.fromhex("cbb219d73a3d9645a3bcdad00e67656f")  # EFI_IMAGE_SECURITY_DATABASE
 MAX_NAME = 512
+SWITCH = "SecureBoot"
+ACTIONS = (b"Calling EFI Application from Boot Option", b"Returning from EFI Application from Boot Option")
 HANDED_OVER = b"Exit Boot Services Returned with Success"
 SEPARATORS = (bytes(4), b"\xff\xff\xff\xff", b"\x01\x00\x00\x00")
 
@@ -72,7 +77,9 @@ class Boot(msgspec.Struct, frozen=True, kw_only=True):
     secure_boot: bool | None
     variables: dict[str, bytes]  # PK, KEK, db, dbx: digest of the variable's event
     authorities: tuple[bytes, ...]  # digests of what vouched for what was loaded
-    applications: tuple[bytes, ...]  # Authenticode digests of loaders and kernels, register 4
+    applications: tuple[
+        bytes, ...
+    ]  # digests of what was loaded, register 4: Authenticode of loaders and kernels, as a rule
     handed_over: bool  # ExitBootServices was measured
 
 
@@ -105,7 +112,7 @@ def read(log: Log, bank: int = Alg.SHA256) -> Boot:
     authorities: list[bytes] = []
     applications: list[bytes] = []
     ended: set[int] = set()
-    handed_over = False
+    handed_over = begun = False  # `begun`: register 7 has an event
     for event in log.events:
         if event.pcr == 5 and event.type == Kind.EFI_ACTION and holds(event, bank, event.data):
             handed_over |= event.data == HANDED_OVER
@@ -115,21 +122,22 @@ def read(log: Log, bank: int = Alg.SHA256) -> Boot:
             raise Rejected("log_content", f"an event of type {event.type:#x} in PCR {event.pcr}")
         if event.type == Kind.SEPARATOR:
             _separates(event, bank, ended)
-        elif event.type == Kind.VARIABLE_DRIVER_CONFIG and event.pcr == 7:
+        elif event.pcr == 4:
+            if not _acts(event, bank):
+                applications.append(event.digests[bank])
+        elif event.type == Kind.VARIABLE_DRIVER_CONFIG:
             if 7 in ended:
                 raise Rejected("log_content", "the configuration of Secure Boot after its separator")
             found = _stated(event, bank)
             if found.name in variables:
                 raise Rejected("log_content", f"{found.name} is measured twice")
             variables[found.name] = event.digests[bank]
-            if found.name == "SecureBoot" and found.vendor == GLOBAL:
-                secure = _switch(found.data)
+            if found.name == SWITCH:
+                secure = _first_of_all(found, begun=begun)
         elif event.type == Kind.VARIABLE_AUTHORITY:
-            authorities.append(
-                event.digests[bank]
-            )  # firmware and shim differ in what they hash: the digest is what counts
-        elif event.type == Kind.BOOT_APPLICATION:
-            applications.append(event.digests[bank])
+            # firmware and shim differ in what they hash: the digest is what counts
+            authorities.append(event.digests[bank])
+        begun |= event.pcr == 7
     return Boot(
         secure_boot=secure,
         variables=variables,
@@ -149,6 +157,18 @@ def _stated(event: Event, bank: int) -> Variable:
     if not holds(event, bank, event.data):
         raise Rejected("log_content", f"an event in PCR {event.pcr} whose data is not what was measured")
     return variable(event.data)
+
+
+def _acts(event: Event, bank: int) -> bool:
+    """Return whether an event of register 4 is an action that firmware announces: known words that were measured as such."""
+    return event.type == Kind.EFI_ACTION and event.data in ACTIONS and holds(event, bank, event.data)
+
+
+def _first_of_all(found: Variable, *, begun: bool) -> bool:
+    """Return whether Secure Boot is on. Raises Rejected(log_content): it does not come first, so root may have extended it."""
+    if begun or found.vendor != GLOBAL:
+        raise Rejected("log_content", "the state of Secure Boot is not what was measured first")
+    return _switch(found.data)
 
 
 def _switch(data: bytes) -> bool:

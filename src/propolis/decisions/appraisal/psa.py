@@ -3,14 +3,14 @@
 The key is pinned as a public key: nobody has certificates for these. Tokens under a MAC are refused.
 """
 
+from functools import lru_cache
 from hashlib import sha256
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from propolis.crypto import cbor, cose
-from propolis.crypto.keys import PublicKey
+from propolis.crypto import cbor, cose, keys
 from propolis.crypto.paths import Roots
 from propolis.decisions.appraisal import claim
 from propolis.decisions.appraisal.result import (
@@ -93,8 +93,10 @@ def _profile(claims: cbor.Map) -> tuple[_Keys, str]:
     raise Rejected("claim_profile", "a token without a PSA profile")
 
 
-def key_hash(key: PublicKey) -> bytes:
+@lru_cache(maxsize=256)  # a value of a value: pinned keys are few
+def key_hash(spki: bytes) -> bytes:
     """Return SHA-256 of an EC key's point, which an instance id may be of; empty for other keys."""
+    key = keys.read(spki)
     if not isinstance(key, ec.EllipticCurvePublicKey):
         return b""
     return sha256(key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)).digest()

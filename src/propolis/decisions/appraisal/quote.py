@@ -62,7 +62,8 @@ def verify(ak: Public, attested: bytes, signature: bytes, values: Mapping[int, b
     """Check one quote. Raises Rejected with the reason of the step that failed."""
     check_key(ak)
     said = attest.parse(attested)
-    attest.verify(ak, attested, attest.parse_signature(signature))
+    signed = attest.parse_signature(signature)
+    attest.verify(ak, attested, signed)
     if said.kind != Tag.ATTEST_QUOTE:
         raise Rejected("attest_type", "an attestation of something else where a quote belongs")
     home = said.signer in _homes(ak, asked.ek_name)
@@ -71,7 +72,7 @@ def verify(ak: Public, attested: bytes, signature: bytes, values: Mapping[int, b
     if said.extra != asked.binding:
         raise Rejected("nonce", "the quote is bound to something else: another nonce, key, channel, node or purpose")
     _check_selection(said, asked)
-    _check_values(said.digest, values, asked)
+    _check_values(said.digest, values, asked, signed.hash_alg)
     check_clock(said.clock, asked.before)
     return Quote(home=home, values=dict(values), clock=said.clock)
 
@@ -96,12 +97,13 @@ def _told(selections: tuple[attest.Selection, ...]) -> str:
     return "; ".join(f"bank {s.bank:#06x} PCR {','.join(map(str, s.pcrs))}" for s in selections)[:200] or "no register"
 
 
-def _check_values(digest: bytes, values: Mapping[int, bytes], asked: Asked) -> None:
+def _check_values(digest: bytes, values: Mapping[int, bytes], asked: Asked, alg: int) -> None:
     if set(values) != set(asked.pcrs):
         raise Rejected("pcr_missing", "the values are not of the registers that were asked for")
-    if any(len(value) != digest_size(asked.bank) for value in values.values()):
+    size = digest_size(asked.bank)
+    if any(len(value) != size for value in values.values()):
         raise Rejected("pcr_len", "a register's value is of another size than its bank's")
-    if policy.pcr_digest(values) != digest:
+    if policy.pcr_digest(values, alg) != digest:
         raise Rejected("pcr_digest", "the values do not hash to what the TPM signed")
 
 

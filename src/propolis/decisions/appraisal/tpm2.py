@@ -82,7 +82,12 @@ def examine(evidence: Evidence, asked: quote.Asked, endorsements: Endorsements, 
 def _boot(evidence: Evidence, quoted: quote.Quote) -> firmware.Boot:
     log = eventlog.parse(evidence.event_log)
     eventlog.agrees(log, quoted.values, evidence.bank)
-    return firmware.read(log, evidence.bank)
+    boot = firmware.read(log, evidence.bank)  # a log says nothing of registers that were not quoted
+    return msgspec.structs.replace(
+        boot,
+        secure_boot=boot.secure_boot if 7 in quoted.values else None,
+        applications=boot.applications if 4 in quoted.values else (),
+    )
 
 
 def _measured(evidence: Evidence, quoted: quote.Quote) -> tuple[int, int]:
