@@ -119,26 +119,28 @@ def image() -> None:
     type=click.Choice(["lockdown", "keeps-no-memory"]),
     help="What booting it stands for.",
 )
+@click.option("--loader", is_flag=True, help="It measures what it loads and hands over, like shim or GRUB.")
 @JSON
 @click.pass_obj
-def add(home: Path, image: str, name: str, claims: tuple[str, ...], as_json: bool) -> None:
+def add(home: Path, image: str, name: str, claims: tuple[str, ...], loader: bool, as_json: bool) -> None:
     """Add a boot loader or kernel: an EFI image, whose Authenticode SHA-256 is computed, or that digest in hex.
 
-    A machine booted a known image when all it loaded is known; the claims of the last one loaded count.
+    A machine booted a known image when all it loaded is known; a claim counts where all of it but loaders states it.
     """
     digest = (
         image.lower() if _DIGEST.fullmatch(image) else authenticode.digest(_bytes(Path(image), authenticode.MAX_IMAGE))
     )
-    known = _image(digest, name, claims)
+    known = _image(digest, name, claims, loader=loader)
     with connected(home) as found:
         found.set_policy(policy_text.add_image(found.policy(), known))
         mandate = found.mandate()
     _signed(home, mandate, as_json, {"digest": digest, "name": name})
 
 
-def _image(digest: str, name: str, claims: tuple[str, ...]) -> Image:
+def _image(digest: str, name: str, claims: tuple[str, ...], *, loader: bool) -> Image:
     try:
-        return msgspec.convert({"digest": digest, "name": name, "claims": tuple(dict.fromkeys(claims))}, type=Image)
+        record = {"digest": digest, "name": name, "claims": tuple(dict.fromkeys(claims)), "loader": loader}
+        return msgspec.convert(record, type=Image)
     except msgspec.ValidationError as error:
         raise DataError(f"this image: {error}") from error
 

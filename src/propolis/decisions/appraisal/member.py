@@ -13,7 +13,7 @@ from propolis.crypto.tpm.attest import Clock
 from propolis.crypto.tpm.ids import Attribute, Handle, Tag
 from propolis.crypto.tpm.public import Public
 from propolis.decisions.appraisal import quote, tpm2
-from propolis.decisions.appraisal.policy import MEASUREMENTS, Rules
+from propolis.decisions.appraisal.policy import MEASUREMENTS, Image, Rules
 from propolis.decisions.appraisal.result import Endorsements, Facts
 from propolis.decisions.appraisal.tpm_roots import Make
 from propolis.decisions.capabilities.tpm import NAMES
@@ -220,11 +220,18 @@ def _claims(
     if boot is not None and boot.secure_boot is True:
         claims.add("secure-boot")
     if boot is not None:
-        loaded = [rules.images.get(digest.hex()) for digest in boot.applications]
-        if loaded and all(image is not None for image in loaded):
-            claims.add("known-image")
-            claims.update(loaded[-1].claims if loaded[-1] is not None else ())
+        claims.update(_loaded([rules.images.get(digest.hex()) for digest in boot.applications]))
     return tuple(sorted(claims))
+
+
+def _loaded(found: list[Image | None]) -> set[Claim]:
+    """Return what is concluded of what was loaded: all of it is known, and what all that stays of it stands for (step 12)."""
+    known = [image for image in found if image is not None]
+    stays = [image for image in known if not image.loader]
+    if len(known) != len(found) or not stays:
+        return set()
+    stated: set[Claim] = {"lockdown", "keeps-no-memory"}
+    return {"known-image"} | stated.intersection(*(image.claims for image in stays))
 
 
 def _sound(found: tpm2.Found, rules: Rules, known: Weaknesses | None) -> bool:

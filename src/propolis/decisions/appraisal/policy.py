@@ -32,13 +32,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Image(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A boot loader or kernel by its measurement (Authenticode SHA-256), and what booting it stands for.
 
-    Claims count of what was loaded last, which is what runs: `lockdown` (the kernel is locked, its owner cannot read it by
-    software), `keeps-no-memory` (it has no swap and no hibernation, or both are encrypted with keys lost at power-off).
+    `lockdown`: the kernel is locked, root cannot read it by software; `keeps-no-memory`: it has no swap and no hibernation, or
+    both are encrypted with keys lost at power-off. A claim counts where everything loaded states it but loaders, which measure what
+    they load and hand over: root can extend the digest of a better kernel after the boot, so what came last tells nothing.
     """
 
     digest: Digest
     name: Text
     claims: Annotated[tuple[Literal["lockdown", "keeps-no-memory"], ...], msgspec.Meta(max_length=2)] = ()
+    loader: bool = False  # like shim or GRUB: it measures what it loads, and does not stay
 
 
 class Approved(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
