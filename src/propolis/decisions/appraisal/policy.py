@@ -33,8 +33,8 @@ class Image(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A boot loader or kernel by its measurement (Authenticode SHA-256), and what booting it stands for.
 
     `lockdown`: the kernel is locked, root cannot read it by software; `keeps-no-memory`: it has no swap and no hibernation, or
-    both are encrypted with keys lost at power-off. A claim counts where everything loaded states it but loaders, which measure what
-    they load and hand over: root can extend the digest of a better kernel after the boot, so what came last tells nothing.
+    both are encrypted with keys lost at power-off. A claim counts where everything loaded states it but loaders, which measure
+    what they load and hand over: root can extend the digest of a better kernel after the boot, so the last one tells nothing.
     """
 
     digest: Digest
