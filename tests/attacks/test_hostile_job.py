@@ -334,7 +334,7 @@ async def test_a_guest_that_spoke_nonsense_frees_its_slot_only_when_it_is_gone(e
         assert not hosting._guests
         ended.set()
 
-    hosting = Hosting(executor, None, None, None, post, None)
+    hosting = Hosting(executor, None, None, None, post, None, None)
     hosting._guests[order.guest] = (guest, 0)
     await guest.run([owner.sealed(0, None)])
     await asyncio.wait_for(hosting._pump(order.guest, guest), 10)
@@ -344,7 +344,7 @@ async def test_a_guest_that_spoke_nonsense_frees_its_slot_only_when_it_is_gone(e
 async def test_a_defect_of_ours_ends_the_guest_too(executor):
     guest, order = await Owner(DOUBLE).ready(executor)
     processes, said = tree(guest.pid), []
-    hosting = Hosting(executor, None, None, None, said.append, None)
+    hosting = Hosting(executor, None, None, None, said.append, None, None)
     hosting._guests[order.guest] = (guest, 0)
     guest._pipes.next = None
     await hosting._pump(order.guest, guest)

@@ -168,7 +168,7 @@ class Wired:
     def __init__(self):
         self.now, self.told, self.hung = 0.0, [], 0
         self.node = node_party(Zero(), Contact(peer=HUB, addresses=()), REPORT, KNOWN, node=NODE)
-        (self.worker,) = self.node.residents._residents
+        self.worker, _ = self.node.residents._residents
         self.office = Office(Zero())
         self.act(self.node.handle(TimePassed(), self.now))
 

@@ -157,7 +157,13 @@ LETTERED = {name: set(re.findall(r"\*\*([A-Z]+\d+)\*\*", text)) for name, text i
 """Pages of many subjects number their steps by subject: P1, P2, V1."""
 
 CITED = re.compile(r"(?:([a-z-]+\.md),? )?\b(?:steps?|rules?) (\d+)(?: and (\d+))?")
-OF_FAMILY = {"link": "link.md", "membership": "membership.md", "blobs": "blob.md", "jobs": "job.md"}
+OF_FAMILY = {
+    "link": "link.md",
+    "membership": "membership.md",
+    "blobs": "blob.md",
+    "jobs": "job.md",
+    "attestation": "attestation.md",
+}
 
 
 def citations():

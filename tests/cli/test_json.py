@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -120,9 +121,22 @@ def test_vault(tmp_path):
     assert (row["name"], row["bytes"]) == ("a", 22)
 
 
+@pytest.mark.skipif(shutil.which("swtpm_setup") is None, reason="swtpm is not installed: apt install swtpm swtpm-tools")
+@pytest.mark.timeout(180)
+def test_demo_proof(tmp_path):
+    code, found, _ = propolis("demo-proof", home=tmp_path, cwd=tmp_path)
+    assert code == Exit.OK
+    assert (found["proven"], found["refused"], found["unproven"]) == (2, 1, 1)
+    assert (found["tasks_on_proven"], found["tasks_elsewhere"]) == (200, 0)
+    assert found["emulated"] == 2
+    assert "emulated" in found["pending_reason"]
+
+
 def test_no_verb_is_left_out():
     here = Path(__file__).read_text()
-    assert all(f'"{verb}"' in here or f"def test_{verb}" in here or verb == "node" for verb in cli.commands)
+    assert all(
+        f'"{verb}"' in here or f"def test_{verb.replace('-', '_')}" in here or verb == "node" for verb in cli.commands
+    )
 
 
 def test_the_operators_verbs(home, folder):

@@ -1,4 +1,4 @@
-"""What the world of whoever verifies does for Appraise: from a node's message to a conclusion (step 4 to 12)."""
+"""What the world of whoever verifies does for Appraise: from a node's message to a conclusion (steps 4 to 12)."""
 
 from propolis.crypto.binding import Purpose, bind
 from propolis.decisions.appraisal import member
