@@ -20,7 +20,8 @@ from propolis.decisions.privacy import DEFAULT, KEYWORDS
 from propolis.node.system import supported
 from propolis.owner import keeper
 from propolis.sdk import Fleet
-from propolis.sdk.local import LocalFleet, nobody_listens, running, stop_running, varied
+from propolis.sdk.background import nobody_listens, running, stop_running
+from propolis.sdk.local import LocalFleet, varied
 from propolis.sdk.rehearsal import Rehearsal
 from propolis.terms.errors import ConfigError, PeerUnreachable
 
