@@ -25,7 +25,6 @@ from propolis.terms.errors import ConfigError
 
 START_SECONDS = 30.0
 STOP_SECONDS = 5.0
-PROBE_SECONDS = 1.0
 PROVE_SECONDS = 10.0
 
 
