@@ -34,6 +34,7 @@ WAYS = {
     "expired": "nothing to do where it comes back: it is asked anew by itself",
     "silent": "lender: see whether the TPM answers: propolis attest --identity",
     "malfunction": "lender: see whether the TPM answers: propolis attest --identity",
+    "no_evidence": "lender: see whether the TPM answers: propolis attest --identity",
     "envelope_type": "lender: see whether the TPM answers: propolis attest --identity",
 }
 
