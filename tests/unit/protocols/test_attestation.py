@@ -357,3 +357,12 @@ def test_a_node_that_comes_back_again_and_again_is_judged_no_oftener():
     world.proven.clear()
     world.later(PAUSE_SECONDS)
     assert world.proven[NODE].proven
+
+
+def test_a_refusal_by_an_old_policy_is_not_told_as_one_of_the_new():
+    world = World()
+    world.enter(NODE, chip(b"1"))
+    assert world.reason() == "pending"
+    world.mute.add(NODE)
+    world.of_hub(session.PolicyChanged(rules(chip(b"1"))))
+    assert world.reason() == "policy"

@@ -123,7 +123,7 @@ class Verifier:
         """Another policy: what the old one concluded is over at once, and everybody is asked again."""
         self._rules = rules
         for name, node in self._nodes.items():
-            if node.until is not None:
+            if node.kinds:
                 node.until = None
                 self._tell(name, NOTHING, reason="policy: the fleet's policy changed, and the node is asked anew")
             self._begin(name)
