@@ -117,7 +117,7 @@ def image() -> None:
     "claims",
     multiple=True,
     type=click.Choice(["lockdown", "keeps-no-memory"]),
-    help="What booting it stands for.",
+    help="What booting it stands for. lockdown: a locked image, no shell, nothing runs that is not in it (attestation.md, 12).",
 )
 @click.option("--loader", is_flag=True, help="It measures what it loads and hands over, like shim or GRUB.")
 @JSON

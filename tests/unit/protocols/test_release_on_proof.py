@@ -269,3 +269,22 @@ def test_an_owner_that_does_not_rehearse_hears_which_option_accepts_that():
     assert "--i-rehearse" not in denied(owner(signed=rehearses, rehearse=True), shown(emulated)), (
         "it is accepted already"
     )
+
+
+def test_evidence_that_was_overtaken_on_its_way_is_no_rollback():
+    """Two guests of one machine: what was quoted first may come last, after a reconnect."""
+    made = owner(chip())
+    made.handle(WorkDone(asked(made, shown(chip(clock=90_000))).ticket, b"sealed"), 1.0)
+    other = b"h" * 16
+    assert isinstance(asked(made, shown(chip(clock=80_000), guest=other), guest=other), ev.SealGrant)
+
+
+def test_evidence_of_a_machine_nobody_invited_is_not_even_judged(monkeypatch):
+    made = owner(chip())
+    monkeypatch.setattr("propolis.protocols.jobs.release.vouch", lambda *_: pytest.fail("judged"))
+    receipt = codec.encode(
+        Receipt(node=NODE, job=JOB, guest=GUEST, guest_key=KEY, isolation=Isolation(rung=Rung.NAMESPACES))
+    )
+    wanted = say.GrantWanted(job=JOB, receipt=receipt, signature=identity.sign(SEED, identity.RECEIPT, receipt))
+    (answer,) = made.handle(session.Said(HUB, wanted, shown(chip())), 1.0)
+    assert "never invited" in answer.message.reason

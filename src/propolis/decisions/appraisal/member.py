@@ -105,8 +105,11 @@ def judge(
     *,
     before: Row | None = None,
     leased: bool = False,
+    slack: int = 0,
 ) -> Judged:
     """Judge what a node showed. `before`: its row; `leased`: what was concluded from it still holds, so nothing may have moved.
+
+    `slack`: milliseconds by which the TPM's clock may lie behind the row's, where evidence comes on several ways.
 
     Raises Rejected with the reason of the step that failed.
     """
@@ -128,7 +131,7 @@ def judge(
     found = tpm2.examine(evidence, asked, Endorsements(), rules.roots, now)
     clock = found.quoted.clock
     if before is not None:
-        quote.check_history(clock, before.last)
+        quote.check_history(clock, before.last, slack)
     if asks.strict_clock and not clock.safe:
         raise Rejected("clock_unsafe", "the TPM was not shut down in good order, and the policy wants that")
     emulated = _emulated(found, rules)

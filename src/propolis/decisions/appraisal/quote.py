@@ -107,9 +107,12 @@ def _check_values(digest: bytes, values: Mapping[int, bytes], asked: Asked, alg:
         raise Rejected("pcr_digest", "the values do not hash to what the TPM signed")
 
 
-def check_history(now: Clock, before: Clock) -> None:
-    """Step 9, across boots: counts only go up. Raises Rejected(clock_rollback): an old state of a virtual TPM was restored."""
-    if now.resets < before.resets or (now.resets == before.resets and now.clock < before.clock):
+def check_history(now: Clock, before: Clock, slack: int = 0) -> None:
+    """Step 9, across boots: counts only go up. Raises Rejected(clock_rollback): an old state of a virtual TPM was restored.
+
+    `slack`: milliseconds by which evidence may have been overtaken on its way.
+    """
+    if now.resets < before.resets or (now.resets == before.resets and now.clock + slack < before.clock):
         raise Rejected("clock_rollback", "the TPM's clock or counts went back: an old state was restored")
     if now.resets == before.resets and now.restarts < before.restarts:
         raise Rejected("clock_rollback", "the TPM's count of restarts went back")

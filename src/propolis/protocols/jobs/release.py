@@ -94,10 +94,23 @@ class Release:
             return None
         return receipt
 
+    def unknown(self, spec: JobSpec, receipt: Receipt) -> list[str]:
+        """Return why a receipt's node is nobody to look at: cheap to tell, before its evidence is judged."""
+        reasons = credential.missing(
+            receipt.credential, receipt.node_id, operator=self._operator, fleet=self._fleet, role=Role.NODE
+        )
+        if self.removed(receipt):
+            reasons.append("the fleet's operator removed this machine")
+        if receipt.job != spec.job:
+            reasons.append("the receipt is for another job")
+        return reasons
+
     def vouched(
         self, spec: JobSpec, receipt: Receipt, body: Sequence[Segment], now: Seconds, before: Row | None
     ) -> Vouched:
         """Return what the evidence beside a receipt proves to us (step 6a). `now` in seconds since 1970."""
+        if self.unknown(spec, receipt):
+            return Vouched()
         return vouch(spec, receipt, body, self.rules, self._known.weaknesses, now, before)
 
     def lacking(
@@ -110,13 +123,7 @@ class Release:
         reasons = admission.lacking(spec.requirement, receipt.isolation, receipt.offer, vouched.proven, self._known)
         if vouched.reason:  # whoever asked for evidence gives no key without, also where the demands would be met
             reasons.append(vouched.reason)
-        reasons += credential.missing(
-            receipt.credential, receipt.node_id, operator=self._operator, fleet=self._fleet, role=Role.NODE
-        )
-        if self.removed(receipt):
-            reasons.append("the fleet's operator removed this machine")
-        if receipt.job != spec.job:
-            reasons.append("the receipt is for another job")
+        reasons += self.unknown(spec, receipt)
         known = granted.get(receipt.guest_id, receipt)
         if (known.node, known.guest_key) != (receipt.node, receipt.guest_key):
             reasons.append("another guest has this id")  # two guests under one id would seal under one root
