@@ -33,10 +33,10 @@ class Image(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A boot loader or kernel by its measurement (Authenticode SHA-256), and what booting it stands for.
 
     `lockdown`: a locked image, in which nothing runs that is not in it (verity or IMA appraisal), nobody has a shell, no process
-    reads another's memory, and the kernel is in lockdown=confidentiality; a general-purpose kernel in lockdown alone is none, as its
-    root reads any process. `keeps-no-memory`: it has no swap and no hibernation, or
-    both are encrypted with keys lost at power-off. A claim counts where everything loaded states it but loaders, which measure
-    what they load and hand over: root can extend the digest of a better kernel after the boot, so the last one tells nothing.
+    reads another's memory, and the kernel is in lockdown=confidentiality; a general-purpose kernel in lockdown alone is none: its
+    root reads any process. `keeps-no-memory`: it has no swap and no hibernation, or both are encrypted with keys lost at
+    power-off. A claim counts where everything loaded states it but loaders, which measure what they load and hand over: root can
+    extend the digest of a better kernel after the boot, so the last one tells nothing.
     """
 
     digest: Digest
