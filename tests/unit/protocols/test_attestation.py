@@ -366,3 +366,23 @@ def test_a_refusal_by_an_old_policy_is_not_told_as_one_of_the_new():
     world.mute.add(NODE)
     world.of_hub(session.PolicyChanged(rules(chip(b"1"))))
     assert world.reason() == "policy"
+
+
+def test_a_key_that_nothing_can_be_encrypted_to_is_refused_and_stops_nobody():
+    """An even RSA modulus made the verifier raise, and one node ended its orchestrator."""
+    area = public.ek_rsa()[:-256] + b"\xff" + bytes(254) + b"\x02"
+    world = World(chip(b"1"))
+    world.tamper = lambda evidence: msgspec.structs.replace(evidence, ek=area)
+    world.enter(NODE, chip(b"1"))
+    assert world.reason() == "weak_key"
+    world.enter(OTHER, chip(b"1"))
+    assert world.reason(OTHER) == "weak_key"
+
+
+def test_a_machine_whose_node_was_removed_is_enrolled_anew():
+    world = World(chip(b"1"))
+    world.enter(NODE, chip(b"1"))
+    world.of_hub(session.MemberRemoved(NODE))
+    assert not list(world.rows.scan("attested"))
+    world.enter(OTHER, chip(b"1"))
+    assert world.proven[OTHER].proven

@@ -288,3 +288,11 @@ def test_evidence_of_a_machine_nobody_invited_is_not_even_judged(monkeypatch):
     wanted = say.GrantWanted(job=JOB, receipt=receipt, signature=identity.sign(SEED, identity.RECEIPT, receipt))
     (answer,) = made.handle(session.Said(HUB, wanted, shown(chip())), 1.0)
     assert "never invited" in answer.message.reason
+
+
+def test_an_owners_memory_of_a_machine_is_not_walked_back_step_by_step():
+    made, start = owner(chip()), 3_000_000
+    for step in range(3):
+        guest = bytes([step]) * 16
+        answer = asked(made, shown(chip(clock=start - step * 200_000), guest=guest), guest=guest)
+        assert isinstance(answer, ev.SealGrant) == (step < 2), "more than what may be overtaken, in all"

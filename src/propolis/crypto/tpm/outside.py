@@ -21,7 +21,10 @@ def _seed_for(key: Public, label: bytes, seed: bytes, ephemeral: int) -> tuple[b
     """Return (seed, the encrypted secret that tells the TPM this seed)."""
     if isinstance(key.key, rsa.RSAPublicKey):
         oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), label + b"\x00")
-        return seed, key.key.encrypt(seed, oaep)
+        try:
+            return seed, key.key.encrypt(seed, oaep)
+        except ValueError as error:  # a modulus no TPM makes: whoever showed it is refused, nobody falls over it
+            raise Rejected("weak_key", "an RSA key that nothing is encrypted to") from error
     if isinstance(key.key, ec.EllipticCurvePublicKey):
         mine = ec.derive_private_key(ephemeral, key.key.curve)
         shared = mine.exchange(ec.ECDH(), key.key)

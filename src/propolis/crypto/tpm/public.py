@@ -128,6 +128,8 @@ def _rsa(modulus: bytes, bits: int, exponent: int) -> rsa.RSAPublicKey:
     value = int.from_bytes(modulus, "big")
     if exponent != RSA_EXPONENT or value.bit_length() != bits or not LEAST_RSA_BITS <= bits <= MOST_RSA_BITS:
         raise Rejected("weak_key", f"an RSA key of {value.bit_length()} bits with exponent {exponent}")
+    if value % 2 == 0:
+        raise Rejected("weak_key", "an RSA key whose modulus is even")  # no product of primes; encrypting to it fails
     if roca.weak(value):
         raise Rejected("roca", "an RSA key that can be factored: ROCA, CVE-2017-15361")
     try:

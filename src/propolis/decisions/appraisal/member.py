@@ -50,6 +50,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unk
         clock, resets, restarts, safe, firmware = self.clock
         return Clock(clock=clock, resets=resets, restarts=restarts, safe=safe, firmware=firmware)
 
+    def follows(self, other: "Row | None") -> bool:
+        """Return whether this was seen later than `other`: memory that took older ones could be walked back."""
+        return other is None or (self.last.resets, self.last.clock) >= (other.last.resets, other.last.clock)
+
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """Evidence of a node: the quote, and the attestation key's word on the storage key (TPMS_ATTEST of a certification)."""
@@ -216,7 +220,7 @@ def _claims(
     if srk:
         claims.add("sealed-to-policy")
     if rules.policy.measurements == "clean":
-        if found.measured is None or found.violations:
+        if not found.measured or found.violations:  # a list of which the quote covers nothing is none
             raise Rejected("ima_violation", "the list of measurements is missing, or has violations")
         claims.add("measurements-clean")
     boot = found.boot

@@ -14,7 +14,7 @@ from propolis.messages import attestation as say
 from propolis.messages import codec
 from propolis.messages.envelope import Message, Segment
 from propolis.ports.entropy import Entropy
-from propolis.ports.store import Put, Rows
+from propolis.ports.store import Drop, Put, Rows
 from propolis.protocols import session
 from propolis.protocols.attestation import events as ev
 from propolis.protocols.attestation import results
@@ -67,8 +67,10 @@ class Verifier:
             case session.NodeEntered(node=node, report=report):
                 self._nodes[node] = Standing(tuple(kind for kind in report.shows if kind in HARDWARE))
                 self._begin_soon(node)
-            case session.NodeLost(node=node) | session.MemberRemoved(member=node):
+            case session.NodeLost(node=node):
                 self._nodes.pop(node, None)
+            case session.MemberRemoved(member=node):
+                self._forget(node)
             case session.PolicyChanged(rules=rules):
                 self._anew(rules)
             case session.Said(peer=peer, message=message, body=body):
@@ -260,6 +262,14 @@ class Verifier:
                 self._begin(peer)
 
     # -- small
+
+    def _forget(self, peer: NodeId) -> None:
+        """A node the operator removed: its machine may be enrolled anew, as whoever the operator invites."""
+        self._nodes.pop(peer, None)
+        row = self._rows.pop(peer, None)
+        if row is not None:
+            self._holders.pop(row.ek, None)
+            self._out.append(Persist((Drop(ATTESTED, peer),)))
 
     def _keep(self, peer: NodeId, row: Row) -> None:
         self._rows[peer] = row

@@ -191,7 +191,7 @@ class Submitter:
         job.give(receipt)
         at = max(0, int(self._epoch + now))
         kept = Granted(receipt=message.receipt, signature=message.signature, at=at, proven=vouched.proven)
-        if vouched.row is not None:
+        if vouched.row is not None and vouched.row.follows(self._rows.get(node)):
             self._rows[node] = vouched.row
             self._out.append(Persist((Put(TABLE, node, codec.encode(vouched.row)),)))
         ticket = self._ticket(Sealing(job.spec.id, receipt.guest_id, kept))
