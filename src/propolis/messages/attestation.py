@@ -15,6 +15,7 @@ Bank = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 Reason = Annotated[str, msgspec.Meta(max_length=500)]
 MAX_LOGS = 4 * 1024 * 1024  # bytes of one log in a message's body
 MAX_EVIDENCE = 1024 * 1024  # bytes of all that vouches for one guest
+MAX_EVIDENCE_WAITING = 8 * MAX_EVIDENCE  # of one node's guests, while their owners have not answered
 KINDS = ("software-key/1", "tpm2-quote/1")
 
 
@@ -60,10 +61,10 @@ class Activate(_Record, frozen=True, kw_only=True, array_like=True, forbid_unkno
 
 
 class Activated(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="activated"):
-    """Node -> verifier: what was inside; empty where it did not open."""
+    """Node -> verifier: that it opened (crypto/tpm/bound.py, `activated`); empty where it did not."""
 
     nonce: Nonce
-    secret: Annotated[bytes, msgspec.Meta(max_length=64)]
+    proof: Annotated[bytes, msgspec.Meta(max_length=64)]
 
 
 class Appraised(_Record, frozen=True, kw_only=True, array_like=True, forbid_unknown_fields=True, tag="appraised"):

@@ -1,6 +1,7 @@
 """Verifier and attester talk through their messages: enrolment, leases, drift, and every way to be refused."""
 
 import asyncio
+import hmac
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from propolis.crypto import ear
 from propolis.crypto.tpm import public
 from propolis.decisions.appraisal.policy import Approved, Policy, Rules
 from propolis.messages import attestation as say
+from propolis.messages import codec
 from propolis.protocols import session
 from propolis.protocols.attestation import appraising
 from propolis.protocols.attestation import events as ev
@@ -254,9 +256,9 @@ def test_answers_out_of_turn_change_nothing():
     world.mute.add(NODE)
     world.enter(NODE, chip(b"1"))
     for message in (
-        say.Activated(nonce=bytes(32), secret=b"x"),
+        say.Activated(nonce=bytes(32), proof=b"x"),
         say.Evidence(nonce=b"z" * 32, kind=KIND),
-        say.Activated(nonce=(1).to_bytes(32, "big"), secret=b""),
+        say.Activated(nonce=(1).to_bytes(32, "big"), proof=b""),
     ):
         world.of_hub(session.Said(NODE, message, (b"",)))
     assert NODE not in world.proven
@@ -271,6 +273,17 @@ def test_a_node_opens_one_credential_a_round_and_none_of_another():
     assert node.handle(session.Said(HUB, wrong), 0.0) == []
     assert len(node.handle(session.Said(HUB, right), 0.0)) == 1
     assert node.handle(session.Said(HUB, right), 0.0) == []
+
+
+def test_a_node_tells_that_a_credential_opened_and_not_what_was_in_it():
+    """An orchestrator may pass off the credential of an owner's grant as its own."""
+    node, secret = Attester(HUB, NODE, (KIND,)), b"s" * 32
+    (shown,) = node.handle(session.Said(HUB, say.Challenge(nonce=b"a" * 32, pcrs=(0,), bank=11)), 0.0)
+    node.handle(WorkDone(shown.ticket, (say.Evidence(nonce=b"a" * 32, kind=KIND), ())), 0.0)
+    (opening,) = node.handle(session.Said(HUB, say.Activate(nonce=b"a" * 32, blob=b"", secret=b"")), 0.0)
+    (answer,) = node.handle(WorkDone(opening.ticket, secret), 0.0)
+    assert answer.message.proof == hmac.digest(secret, b"propolis/activated/1" + b"a" * 32, "sha256")
+    assert secret not in codec.encode(answer.message)
 
 
 def test_a_key_without_a_makers_word_waits_for_the_operators_and_is_held_to_its_node_meanwhile():

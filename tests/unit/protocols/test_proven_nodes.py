@@ -7,6 +7,7 @@ from propolis.decisions.privacy import requirement_for
 from propolis.messages import jobs as say
 from propolis.messages.attestation import MAX_EVIDENCE
 from propolis.protocols import session
+from propolis.protocols.jobs import hosting
 from propolis.terms.evidence import NOTHING, Attested
 from propolis.terms.job import Challenge
 
@@ -112,6 +113,17 @@ def test_evidence_is_passed_to_the_owner_once_and_more_than_is_taken_is_passed_t
         assert guest.evidence == ()
         proves(hub, NODE, NOTHING)
         proves(hub, NODE)
+
+
+def test_evidence_that_waits_for_owners_is_bounded_for_each_node(monkeypatch):
+    monkeypatch.setattr(hosting, "MAX_EVIDENCE_WAITING", 10)
+    hub = hub_with(NODE)
+    proves(hub, NODE)
+    first, second, *_ = hub.guests(NODE)
+    for guest in (first, second):
+        ready = say.GuestReady(job=JOB, guest=guest.id, receipt=b"r", signature=bytes(64))
+        hub.tell(session.Said(NODE, ready, (b"evidence", b"", b"")))
+    assert [sum(map(len, guest.evidence)) for guest in (first, second)] == [8, 0]
 
 
 def test_what_a_node_says_it_can_show_proves_nothing():

@@ -222,13 +222,25 @@ def test_what_was_seen_of_a_machine_outlives_the_client():
         policy(chip(), fleet=b"z" * 32, number=9),
         policy(chip(), number=1),
         SignedPolicy(data=b"", signature=bytes(64)),
-        policy(chip(), number=9, more="colour = 1"),
     ],
 )
-def test_a_policy_that_is_forged_old_of_another_fleet_or_no_policy_changes_nothing(forged):
+def test_a_policy_that_is_forged_old_or_of_another_fleet_changes_nothing(forged):
     made = owner(signed=policy(chip(b"2"), number=2))
     made.handle(session.Said(HUB, ShowPolicy(signature=forged.signature), (forged.data,)), 1.0)
     assert "no maker's certificate" in denied(made, shown(chip()))
+
+
+def test_nothing_is_released_under_a_policy_of_the_operators_that_is_not_understood_and_it_is_kept():
+    """The operator's newer word may be narrower than the one we know: going on by that would be a silent downgrade."""
+    newer = policy(chip(), number=9, more="colour = 1")
+    made = owner(signed=policy(chip(), number=2))
+    (kept,) = made.handle(session.Said(HUB, ShowPolicy(signature=newer.signature), (newer.data,)), 1.0)
+    assert "policy number 9 is not understood" in denied(made, shown(chip()))
+    again = owner(signed=codec.decode(kept.writes[0].value, SignedPolicy))
+    assert "update Propolis" in denied(again, shown(chip()))
+    newest = policy(chip(), number=10)
+    made.handle(session.Said(HUB, ShowPolicy(signature=newest.signature), (newest.data,)), 1.0)
+    assert isinstance(asked(made, shown(chip())), ev.SealGrant)
 
 
 def test_a_newer_policy_of_the_operators_counts_from_then_on_and_is_kept():

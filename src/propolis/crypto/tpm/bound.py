@@ -5,6 +5,7 @@ The other is an object under this storage key that the TPM unseals only while it
 handed in, so that this is a function; nothing of it is used twice.
 """
 
+import hmac
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -72,6 +73,11 @@ def opened(bound: Bound, one: bytes, other: bytes, info: bytes) -> bytes:
         return AESGCM(_key(one, other, info)).decrypt(_NONCE, bound.sealed, info)
     except InvalidTag as error:
         raise SealBroken("sealed to another machine, or for another purpose") from error
+
+
+def activated(secret: bytes, nonce: bytes) -> bytes:
+    """Return what shows a verifier that its credential opened (step 14), and nothing of the secret: 32 bytes."""
+    return hmac.digest(secret, b"propolis/activated/1" + nonce, "sha256")
 
 
 def _key(one: bytes, other: bytes, info: bytes) -> bytes:

@@ -1,12 +1,14 @@
 """The attester: a node's side of attestation. It shows what it is asked to, opens the credential of that round, and no other.
 
 docs/specs/attestation.md, steps 7 and 14. A credential is opened only in the round whose nonce it bears: a node that opened
-any would open, for whoever asks, what others made for it.
+any would open, for whoever asks, what others made for it. That it opened is all it tells: an orchestrator that passes the
+credential of an owner's grant off as its own learns nothing of what is inside.
 """
 
 from typing import ClassVar
 
 from propolis.crypto.binding import Purpose, bind
+from propolis.crypto.tpm import bound
 from propolis.messages import attestation as say
 from propolis.messages.envelope import Message
 from propolis.protocols import session
@@ -80,7 +82,7 @@ class Attester:
         if self._work.pop(ticket, b"") != self._nonce:
             return  # of a round that is over
         if isinstance(result, bytes):
-            self._say(say.Activated(nonce=self._nonce, secret=result))
+            self._say(say.Activated(nonce=self._nonce, proof=bound.activated(result, self._nonce)))
         elif isinstance(result, tuple):
             evidence, body = result
             self._out.append(Mail(self._peer, evidence, body))
@@ -89,7 +91,7 @@ class Attester:
         if self._work.pop(ticket, b"") != self._nonce:
             return
         if self._opened:
-            self._say(say.Activated(nonce=self._nonce, secret=b""))
+            self._say(say.Activated(nonce=self._nonce, proof=b""))
         else:
             kind = self._kinds[0] if self._kinds else "software-key/1"
             self._say(say.Evidence(nonce=self._nonce, kind=kind, reason=why))

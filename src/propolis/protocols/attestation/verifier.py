@@ -7,7 +7,7 @@ is in at most one round at a time; a round that takes too long is over. What is 
 import hmac
 from typing import ClassVar
 
-from propolis.crypto.tpm import outside
+from propolis.crypto.tpm import bound, outside
 from propolis.decisions.appraisal.member import Row
 from propolis.decisions.appraisal.policy import DEFAULT, Rules
 from propolis.messages import attestation as say
@@ -137,10 +137,10 @@ class Verifier:
         match message:
             case say.Evidence(nonce=nonce) if node.round.stage is Stage.ASKED and nonce == node.round.nonce:
                 self._judge(peer, node, message, body)
-            case say.Activated(nonce=nonce, secret=secret) if (
+            case say.Activated(nonce=nonce, proof=proof) if (
                 node.round.stage is Stage.ACTIVATING and nonce == node.round.nonce
             ):
-                self._activated(peer, node, secret)
+                self._activated(peer, node, proof)
             case _:
                 pass
 
@@ -192,9 +192,9 @@ class Verifier:
         round_.stage = Stage.ACTIVATING
         self._say(peer, say.Activate(nonce=round_.nonce, blob=blob, secret=secret))
 
-    def _activated(self, peer: NodeId, node: Standing, secret: bytes) -> None:
+    def _activated(self, peer: NodeId, node: Standing, proof: bytes) -> None:
         assert node.round is not None
-        if not hmac.compare_digest(node.round.secret, secret):
+        if not hmac.compare_digest(bound.activated(node.round.secret, node.round.nonce), proof):
             self._refuse(
                 peer, "ak_binding", "the attestation key does not live beside the endorsement key that was shown"
             )

@@ -3,7 +3,7 @@
 from propolis.crypto.identity import SIGNATURE_BYTES
 from propolis.decisions import admission
 from propolis.messages import jobs as say
-from propolis.messages.attestation import MAX_EVIDENCE
+from propolis.messages.attestation import MAX_EVIDENCE, MAX_EVIDENCE_WAITING
 from propolis.messages.envelope import Segment
 from propolis.protocols import session
 from propolis.protocols.jobs import faults, feeding, intake, ledger
@@ -146,7 +146,7 @@ def holds(desk: Desk, peer: NodeId, program: BlobId) -> None:
 def _adopt(desk: Desk, node: Node, job: Job, held: say.HeldGuest, body: tuple[Segment, ...]) -> None:
     guest = desk.enrol(GuestId(held.guest), job, node)
     guest.receipt, guest.signature = held.receipt, held.signature
-    guest.evidence = _evidence(job, body) if not held.serving else ()
+    guest.evidence = _evidence(desk, job, node, body) if not held.serving else ()
     guest.phase = Phase.SERVING if held.serving else (Phase.OFFERED if held.receipt else Phase.STARTING)
     job.serving += guest.phase is Phase.SERVING
     for index, attempt in zip(held.indices, held.attempts, strict=True):
@@ -159,9 +159,12 @@ def _adopt(desk: Desk, node: Node, job: Job, held: say.HeldGuest, body: tuple[Se
     desk.feed_all(job)
 
 
-def _evidence(job: Job, body: tuple[Segment, ...]) -> tuple[Segment, ...]:
+def _evidence(desk: Desk, job: Job, node: Node, body: tuple[Segment, ...]) -> tuple[Segment, ...]:
     """Return what is passed on of a guest's evidence; whoever sends too much, or unasked, passes none."""
     if job.spec.challenge is None or len(body) != 3 or sum(map(len, body)) > MAX_EVIDENCE:
+        return ()
+    kept = sum(len(part) for each in node.guests for part in desk.guests[each].evidence)
+    if kept + sum(map(len, body)) > MAX_EVIDENCE_WAITING:  # owners that do not answer must not cost us all our memory
         return ()
     return tuple(map(bytes, body))
 
@@ -181,7 +184,7 @@ def moved(
     match message:
         case say.GuestReady() if guest.phase is Phase.STARTING:
             guest.phase, guest.receipt, guest.signature = Phase.OFFERED, message.receipt, message.signature
-            guest.evidence = _evidence(job, body)
+            guest.evidence = _evidence(desk, job, desk.nodes[peer], body)
             desk.watch(guest)
             intake.want_grant(desk, job, guest)
         case say.GuestServing() if guest.phase is Phase.GRANTED:

@@ -45,6 +45,7 @@ class Release:
         """
         self._rehearse = rehearse
         self._order: PolicyOrder | None = None
+        self._unread = ""  # why the newest policy is none we could judge by
         self.rules = Rules(DEFAULT)
         self._fleet = fleet
         self._operator = operator
@@ -76,12 +77,15 @@ class Release:
         """Take a policy if the operator signed it after the one we have; returns whether."""
         try:
             order = policies.opened(signed, self._operator, self._fleet)
-            rules = Rules(policies.told(order), rehearse=self._rehearse)
-        except (SealBroken, MalformedMessage, ConfigError):
+        except (SealBroken, MalformedMessage):
             return False
         if self._order is not None and order.number <= self._order.number:
             return False
-        self._order, self.rules = order, rules
+        self._order = order
+        try:
+            self.rules, self._unread = Rules(policies.told(order), rehearse=self._rehearse), ""
+        except ConfigError as error:  # the operator's word all the same: judging on by the older one could be wider
+            self._unread = f"the fleet's policy number {order.number} is not understood here, update Propolis: {error}"
         return True
 
     @staticmethod
@@ -111,6 +115,8 @@ class Release:
         """Return what the evidence beside a receipt proves to us (step 6a). `now` in seconds since 1970."""
         if self.unknown(spec, receipt):
             return Vouched()
+        if self._unread and spec.challenge is not None:
+            return Vouched(reason=self._unread[:300])
         return vouch(spec, receipt, body, self.rules, self._known.weaknesses, now, before)
 
     def lacking(
