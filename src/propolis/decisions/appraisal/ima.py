@@ -6,6 +6,7 @@ instead of the zero digest that it logs. The list grows while it is quoted: the 
 """
 
 import hashlib
+from binascii import unhexlify
 from collections.abc import Iterator
 
 import msgspec
@@ -17,21 +18,28 @@ MAX_ENTRIES = 1_000_000
 MAX_LIST = 256 << 20
 MAX_FIELD = 1 << 20
 _VIOLATED = bytes(20)
-_PLAIN = "ima-ng"  # nearly every entry of nearly every list
 TEMPLATES = ("ima", "ima-ng", "ima-sig", "ima-buf")
 REGISTER = 10
 _HASHES = {Alg.SHA1: hashlib.sha1, Alg.SHA256: hashlib.sha256, Alg.SHA384: hashlib.sha384, Alg.SHA512: hashlib.sha512}
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One measurement. `file` = "sha256:..." of the content; `violation` = what was measured may have been another file."""
+    """One measurement, well-formed. `violation` = what was measured may have been another file."""
 
     template: str
     digest: bytes  # SHA-1 of the template data, as logged
     data: bytes  # the template data that PCRs of other banks are extended with
-    file: str
-    path: str
     violation: bool
+
+    @property
+    def file(self) -> str:
+        """What was measured, as "sha256:…" of the content. Told when asked for: an appraisal reads a thousand and names none."""
+        return _described(self.template, self.data)[0]
+
+    @property
+    def path(self) -> str:
+        """Where it lay, as its kernel said."""
+        return _described(self.template, self.data)[1]
 
 
 def parse_binary(data: bytes) -> list[Entry]:
@@ -89,14 +97,15 @@ def _fields_at(data: bytes, at: int) -> tuple[bytes, int]:
 
 
 def _entry(template: str, digest: bytes, body: bytes) -> Entry:
-    return _checked(template, digest, body, *_described(template, body))
+    _described(template, body)  # one that cannot be told is refused, whoever asks
+    return _checked(template, digest, body)
 
 
-def _checked(template: str, digest: bytes, body: bytes, file: str, path: str) -> Entry:
+def _checked(template: str, digest: bytes, body: bytes) -> Entry:
     violation = digest == _VIOLATED
     if not violation and hashlib.sha1(body, usedforsecurity=False).digest() != digest:
         raise Rejected("ima_digest", "an entry that does not hash to its digest")
-    return Entry(template=template, digest=digest, data=body, file=file, path=path, violation=violation)
+    return Entry(template=template, digest=digest, data=body, violation=violation)
 
 
 def _described(template: str, body: bytes) -> tuple[str, str]:
@@ -147,46 +156,47 @@ def _line(line: bytes) -> Entry:
         raise Rejected(
             "ima_pcr" if len(words) == 4 else "ima_field", "not a line of register, digest, template and fields"
         )
-    template = _template(words[2])
     try:
-        digest = bytes.fromhex(words[1].decode("ascii"))
+        digest = unhexlify(words[1])
         if len(digest) != 20:
             raise Rejected("ima_field", f"a template digest of {len(digest)} bytes")
-        if template == _PLAIN:
+        if words[2] == b"ima-ng":  # nearly every entry of nearly every list
             return _plain(digest, words[3])
+        template = _template(words[2])
         return _entry(template, digest, _body(template, words[3]))
-    except ValueError as error:  # UnicodeDecodeError is one
+    except ValueError as error:
         raise Rejected("ima_field", "a digest that is none") from error
 
 
 def _plain(digest: bytes, rest: bytes) -> Entry:
-    """Read digest and name of ima-ng once, where `_entry` would write and read them again; no NUL is in a list of lines."""
+    """Write ima-ng's data, in which nothing is left to refuse: its name ends once, as no NUL is in a list of lines."""
     stated, _, path = rest.partition(b" ")
     alg, _, value = stated.partition(b":")
-    content = bytes.fromhex(value.decode("ascii"))
+    if not alg.isascii():
+        raise Rejected("ima_field", "an algorithm that is no word")
+    content = unhexlify(value)
     body = b"%b%b:\0%b%b%b\0" % (
         (len(alg) + 2 + len(content)).to_bytes(4, "little"), alg, content, (len(path) + 1).to_bytes(4, "little"), path,
     )  # fmt: skip
-    file = f"{alg.decode('ascii')}:{content.hex()}"
-    return _checked(_PLAIN, digest, body, file, path.decode("utf-8", "surrogateescape"))
+    return _checked("ima-ng", digest, body)
 
 
 def _body(template: str, rest: bytes) -> bytes:
     """Rebuild the template data that the kernel hashed."""
     stated, _, path = rest.partition(b" ")
     if template == "ima":
-        digest = bytes.fromhex(stated.decode("ascii"))
+        digest = unhexlify(stated)
         if len(digest) != 20:
             raise Rejected("ima_field", f"a SHA-1 digest of {len(digest)} bytes")
         return digest + path[:255].ljust(256, b"\x00")
     alg, _, value = stated.partition(b":")
-    fields = [alg + b":\x00" + bytes.fromhex(value.decode("ascii"))]
+    fields = [alg + b":\x00" + unhexlify(value)]
     name, _, last = path.rpartition(b" ")
     if template == "ima-sig":
         signed = bool(name) and last[:2] == b"03" and len(last) > 16
-        file, proof = (name, bytes.fromhex(last.decode("ascii"))) if signed else (path.rstrip(b" "), b"")
+        file, proof = (name, unhexlify(last)) if signed else (path.rstrip(b" "), b"")
         return _packed([*fields, file + b"\x00", proof])
-    return _packed([*fields, name + b"\x00", bytes.fromhex(last.decode("ascii"))])
+    return _packed([*fields, name + b"\x00", unhexlify(last)])
 
 
 def _packed(fields: list[bytes]) -> bytes:
