@@ -43,6 +43,7 @@ policies = st.builds(
 @settings(max_examples=200)
 def test_what_is_written_reads_back_as_the_same(policy):
     assert read(policy_text.write(policy).encode()) == policy
+    assert read(policy_text.write(policy, whole=True).encode()) == policy
 
 
 @given(policies, keys, digests)
@@ -64,6 +65,8 @@ def test_certificates_survive():
 def test_the_default_is_an_empty_text():
     assert policy_text.write(DEFAULT).strip() == ""
     assert read(b"") == DEFAULT
+    shown = tomllib.loads(policy_text.write(DEFAULT, whole=True))
+    assert (shown["pcrs"], shown["lease_seconds"], shown["measurements"]) == ([0, 1, 2, 3, 4, 5, 6, 7], 600, "ignored")
 
 
 def test_what_is_there_already_or_over_a_bound_is_refused():

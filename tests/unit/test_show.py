@@ -122,3 +122,24 @@ def test_a_table_on_a_narrow_terminal_is_a_block_per_row(monkeypatch):
     assert [line.split() for line in out.getvalue().splitlines()] == [
         ["NODE", "1a6b29ac"], ["NAME", "node-2"], ["ADDRESS", "127.0.0.1:44963"], [],
     ]  # fmt: skip
+
+
+def test_in_80_columns_no_address_key_or_heading_is_broken(monkeypatch):
+    monkeypatch.setattr(show.console, "width", 80)
+    columns = ("NODE", "NAME", "STATE", "BUSY", "SPEED", "MB", "ISOLATION", "PROVEN", "ADDRESS")
+    row = (
+        "36d2fd46",
+        "node-2",
+        "up",
+        "0/2",
+        "94.9",
+        "2048",
+        "namespaces",
+        "EMULATED tpm, measured boot",
+        "127.0.0.1:54725",
+    )
+    out = io.StringIO()
+    Console(file=out, width=80).print(show.table("", columns, [row]))
+    words = out.getvalue().split()
+    assert {*columns, *row[:7], "EMULATED", "measured", row[8]} <= set(words)
+    assert max(map(len, out.getvalue().splitlines())) <= 80

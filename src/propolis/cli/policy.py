@@ -46,7 +46,7 @@ def show(home: Path, as_json: bool) -> None:
     emit(as_json, _record(mandate))
     if not as_json:
         console.print(policy_words.whose(mandate))
-        text = mandate.text or policy_text.write(mandate.policy)
+        text = mandate.text or policy_text.write(mandate.policy, whole=True)
         console.print(Text(clean(text.rstrip("\n"))))  # as it stands: a line that is folded is no TOML
 
 

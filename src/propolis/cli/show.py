@@ -17,6 +17,7 @@ from rich.text import Text
 from propolis.terms.text import clean
 
 NARROW = 60  # columns of a terminal below which a table's cells would stand on end
+WORD = 21  # characters of the longest word that is never broken: an IPv4 address and port
 
 
 class SafeConsole(Console):
@@ -90,12 +91,21 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     """Return a table."""
     if console.width < NARROW and len(columns) > 2:
         return _stacked(title, columns, rows)
+    cells = [[clean(str(cell)).replace("\n", " ") for cell in row] for row in rows]
+    texts = [[column, *(row[index] for row in cells)] for index, column in enumerate(columns)]
+    wide = sum(max(map(len, column)) + 2 for column in texts) > console.width + 2
     made = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    for row in rows:
-        made.add_row(*[Text(clean(str(cell)).replace("\n", " ")) for cell in row])
+    made.show_header, made.collapse_padding = any(columns), wide
+    for column in texts:
+        made.add_column(column[0], overflow="fold", no_wrap=wide and all(map(_word, column)))
+    for row in cells:
+        made.add_row(*map(Text, row))
     return made
+
+
+def _word(cell: str) -> bool:
+    """Return whether a cell reads badly when it is broken: an address, a key's beginning, a number."""
+    return " " not in cell and len(cell) <= WORD
 
 
 def _stacked(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:

@@ -193,11 +193,17 @@ def _outside(folder: Path | None, tpm: str) -> dict[str, Any]:
     return {name: getattr(found, name) for name in found.__struct_fields__}
 
 
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 @vault.command()
 @where
 def status(folder: Path | None, tpm: str, as_json: bool) -> int:
     """Say what can be said without its secret: who keeps the key, and whether this machine would open it."""
     found = _outside(folder, tpm)
-    cells = [(name.replace("_", " "), str(value)) for name, value in found.items() if value not in ("", ())]
+    cells = [(name.replace("_", " "), _shown(value)) for name, value in found.items() if value not in ("", ())]
     emit(as_json, found, table("", ("", ""), cells))
     return Exit.OK if found["standing"] == "current" else Exit.REFUSED

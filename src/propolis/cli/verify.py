@@ -65,15 +65,23 @@ def verify(
     at: Seconds,
     as_json: bool,
 ) -> int:
-    """Verify EVIDENCE of a machine: who signed it, what it says, what that is worth. Code 0 verified, 1 refused."""
+    """Verify EVIDENCE of a machine: who signed it, what it says, what that is worth: its status and claims.
+
+    Code 0: it is what it says, which can still be worth nothing; 1: refused.
+    """
     trusted, endorsed = bundles.read_files(_files(roots)), bundles.read_files(_files(endorsements))
     judgement = _judged(kind, _bounded(evidence), trusted, endorsed, nonce, at, own=bool(roots))
     record = _record(kind, judgement, at, (*trusted.ignored, *endorsed.ignored))
-    rows = [(name, _shown(value)) for name, value in record.items() if name != "facts" and value not in (None, "", [])]
+    rows = [(name, _shown(value)) for name, value in record.items() if _told(name, value)]
     emit(
         as_json, record, table("", ("", ""), rows + [(name, _shown(value)) for name, value in record["facts"].items()])
     )
     return Exit.OK if judgement.ok else Exit.FAILED
+
+
+def _told(name: str, value: Any) -> bool:
+    """Return whether people are shown it; that nothing is claimed is what they have to see most."""
+    return name == "claims" or (name != "facts" and value not in (None, "", []))
 
 
 def _judged(

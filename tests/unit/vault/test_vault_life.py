@@ -454,7 +454,7 @@ def test_a_counter_that_somebody_removed_or_raised_releases_nothing():
 def test_from_outside_a_vault_says_who_keeps_it_and_whether_it_would_open():
     safe = Safe(InTpm(pin="2580"))
     found = standing.standing(safe.folder, safe.chip)
-    assert (found.kept_by, found.asks, found.standing) == ("TPM", "PIN", "current")
+    assert (found.kept_by, found.asks, found.standing) == ("emulated TPM", "PIN", "current")
     assert found.hardware_root == standing.EMULATED
     safe.chip.registers[7] = b"\x07" * 32
     found = standing.standing(safe.folder, safe.chip)

@@ -1,6 +1,7 @@
 """A policy as text that reads back as the same policy, and the edits an operator makes by command: approve a key, add an image.
 
-Order and meaning stay, comments go: what is written is what `read` understood. A default is left out: the text stays small.
+Order and meaning stay, comments go: what is written is what `read` understood. A default is left out, so that the text stays
+small, or spelled out for people who want to see what is in force.
 """
 
 import msgspec
@@ -12,12 +13,12 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 Scalar = str | int | bool
 
 
-def write(policy: Policy) -> str:
-    """Return the policy as TOML; `read` gives the same one back."""
+def write(policy: Policy, *, whole: bool = False) -> str:
+    """Return the policy as TOML, with its defaults if `whole`; `read` gives the same one back."""
     lines: list[str] = []
     for name in ("name", "pcrs", "lease_seconds", "strict_clock", "measurements", "certificates"):
         value = getattr(policy, name)
-        if value != getattr(DEFAULT, name):
+        if whole or value != getattr(DEFAULT, name):
             lines.append(f"{name} = {_value(value)}")
     for title, records in (("image", policy.image), ("approved", policy.approved)):
         for record in records:

@@ -42,6 +42,12 @@ def asks(header: Header) -> str:
     return "passphrase"
 
 
+def _kept_by(header: Header, root: str) -> str:
+    if not isinstance(header.home, TpmHome):
+        return "passphrase"
+    return "emulated TPM" if root == EMULATED else "TPM"
+
+
 def standing(folder: Folder, chip: ChipHome | None) -> Standing:
     """Look at a vault from outside. Raises ConfigError where there is none, VaultDamaged where the file is none."""
     header = files.split(opening.load(folder)).header
@@ -60,7 +66,7 @@ def standing(folder: Folder, chip: ChipHome | None) -> Standing:
         vault=header.vault.hex(),
         epoch=header.epoch,
         generation=header.generation,
-        kept_by="TPM" if isinstance(home, TpmHome) else "passphrase",
+        kept_by=_kept_by(header, root),
         asks=asks(header) or "nothing",
         registers=tuple(register for register, _ in home.approvals[-1].values) if isinstance(home, TpmHome) else (),
         policy=demands.digest(files.conditions(header)).hex() if isinstance(home, TpmHome) else "",
