@@ -79,3 +79,19 @@ def test_what_is_there_already_or_over_a_bound_is_refused():
     for ek, maker in (("000b", "AMD"), ("000b" + "a" * 64, "amd inc"), ("000b" + "a" * 64, "")):
         with pytest.raises(ConfigError, match="approved"):
             policy_text.approve(DEFAULT, ek, maker)
+
+
+@pytest.mark.parametrize("key", [b"a.", b'"a". ', b"'a' .", b'"a.b".', b'"\\"".', b"_-.\t"])
+def test_a_key_of_many_parts_is_refused_before_it_takes_memory(key):
+    """The reader of TOML keeps every beginning of a dotted key: 130,000 parts took 60 GB."""
+    parts = key * (200_000 // len(key))
+    for text in (parts + b"a = 1", b"[" + parts + b"a]", b"[[image]]\nx = { " + parts + b"a = 1 }"):
+        with pytest.raises(ConfigError, match="eight parts"):
+            read(text)
+
+
+def test_a_sentence_with_dots_is_no_key():
+    noted = Policy(
+        approved=(Approved(ek="000b" + "0" * 64, maker="IFX", note="v1.2.3.4 of 10.0.0.1, seen by a. b. and c."),)
+    )
+    assert read(policy_text.write(noted).encode()) == noted

@@ -4,6 +4,7 @@ It says which registers are asked for, which images are known and what each stan
 maker's certificate the operator vouches for. A text that is not understood in whole is refused in whole.
 """
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,6 +18,8 @@ from propolis.terms.errors import ConfigError, Rejected
 MAX_TEXT = 256 * 1024  # bytes
 LEAST_LEASE, MOST_LEASE = 30, 3600
 MEASUREMENTS = 10  # the register of IMA's list
+
+_DEEP = re.compile(rb"""(?:(?:[\w-]{1,64}|"(?:[^"\\\n]|\\.){0,64}"|'[^'\n]{0,64}')[ \t]*\.[ \t]*){8}""")
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
@@ -113,6 +116,8 @@ def read(text: bytes) -> Policy:
     """Return the policy in TOML bytes. Raises ConfigError naming what is wrong: nothing of it counts then."""
     if len(text) > MAX_TEXT:
         raise ConfigError(f"a policy of {len(text)} bytes, at most {MAX_TEXT} are read")
+    if _DEEP.search(text):  # Python's reader takes memory by the square of a key's parts: 256 KiB would take 60 GB
+        raise ConfigError("the policy: a key of more than eight parts, and it has none of more than two")
     try:
         policy = msgspec.toml.decode(text, type=Policy)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
