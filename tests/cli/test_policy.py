@@ -206,6 +206,8 @@ def _approved(home, row):
     """The operator vouches for a key, once, after a look; the node is named, the maker is not guessed."""
     with Fleet(home) as owner, pytest.raises(DataError, match="does not say who made"):
         owner.approve("lent")
+    wrong = propolis("fleet", "policy", "approve", "lent", "--maker", "a b", "--yes", home=home)
+    assert (wrong.returncode, "'A B' is no maker's name" in wrong.stderr) == (Exit.USAGE, True)
     assert propolis("fleet", "policy", "approve", "lent", "--maker", "IBM", home=home, text="n\n").returncode != Exit.OK
     assert told("fleet", "policy", "show", home=home)["policy"]["approved"] == []
     done = propolis("fleet", "policy", "approve", "lent", "--maker", "ibm", "--yes", "--json", home=home)

@@ -130,8 +130,10 @@ def test_a_damaged_file_is_named_and_leaves_no_half_output(person):
         (["put", "a", "nowhere", *PASSWORD], Exit.USAGE, "nowhere is no file"),
         (["put", "a", "-", "--secret-file", "-"], Exit.USAGE, "both"),
         (["create", *PASSWORD], Exit.CONFIG, "already"),
-        (["create", "--pin", *PIN], Exit.USAGE, "needs a TPM"),
+        (["create"], Exit.CONFIG, "already"),  # before a secret is asked
+        (["create", "--pin", "--vault", "other", *PIN], Exit.USAGE, "needs a TPM"),
         (["recover", "--code-file", "pw", *PASSWORD], Exit.REFUSED, "nine groups"),
+        (["recover", "--code-file", "pw", *PASSWORD], Exit.REFUSED, "type it as it was written down"),
         (["pin", "--none", *PASSWORD], Exit.USAGE, "needs its passphrase"),
     ],
 )

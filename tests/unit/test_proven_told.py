@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from propolis.cli import rows
+from propolis.cli import rows, show
 from propolis.cli.rows import nodes_table, unproven
 from propolis.cli.show import SafeConsole
 from propolis.decisions.appraisal import telling
@@ -52,6 +53,16 @@ def printed(shown):
 )
 def test_what_is_proven_is_told_in_few_letters(proven, words):
     assert telling.proven_words(proven) == words
+
+
+def test_what_is_proven_stands_in_one_line_of_eighty_columns_and_the_address_gives_way(monkeypatch):
+    monkeypatch.setattr(rows, "console", SafeConsole(width=80))
+    monkeypatch.setattr(show, "console", SafeConsole(width=80))
+    proven = row("node-1", attested("tpm", "measured-boot", emulated=True))
+    said = printed(nodes_table([msgspec.structs.replace(proven, address="127.0.0.1:48791")]))
+    assert "EMULATED tpm, measured boot" in said
+    assert "127.0.0.1" not in said
+    assert "addresses: --json" in said
 
 
 def test_the_table_says_whose_word_it_is_and_below_it_why_others_prove_nothing():

@@ -12,7 +12,8 @@ import click
 
 from propolis.cli import standing
 from propolis.cli.fleet import EMULATED, JSON
-from propolis.cli.show import emit, errors, table
+from propolis.cli.show import console, emit, errors, table
+from propolis.crypto.tpm import attest as attested
 from propolis.decisions.appraisal import tpm2, tpm2_bundle
 from propolis.runtime import config
 from propolis.runtime.ending import Exit
@@ -98,7 +99,7 @@ def attest(
         out.write_text(text)
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error.strerror}") from error
-    emit(as_json, _record(found, out), table("", ("", ""), [(k, str(v)) for k, v in _record(found, out).items()]))
+    emit(as_json, _record(found, out), table("", ("", ""), [(k, _shown(v)) for k, v in _record(found, out).items()]))
     return Exit.OK
 
 
@@ -111,6 +112,9 @@ def _identity(home: Path, emulator: Path | None, as_json: bool) -> int:
         emulator = Path(settings.emulated_tpm)
     with errors.status("asking the TPM"):
         record = standing.identity(asyncio.run(attesting.attester_of(emulator).identity()))
+    key = f"endorsement key:\n  {record['endorsement_key']}\n"  # a line of its own: people compare it, so it is never broken
+    if not as_json:
+        console.print(key, end="")
     emit(as_json, record, table("", ("", ""), standing.identity_words(record)))
     return Exit.OK
 
@@ -121,14 +125,26 @@ def _result(home: Path, as_json: bool) -> int:
     return Exit.OK if record["counts"] else Exit.FAILED
 
 
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return standing.emulated_words(emulated=value)
+    return str(value)
+
+
+def _endorsement(*, emulated: bool, certificate: bool) -> str:
+    if not certificate:
+        return "no certificate: its key stands for itself"
+    return "a certificate of a test root: EMULATED, it proves nothing" if emulated else "a certificate of its maker"
+
+
 def _record(found: tpm2.Evidence, out: Path) -> dict[str, Any]:
+    emulated = tpm2.emulated(attested.parse(found.attest).clock)
     return {
         "evidence": str(out),
         "bytes": out.stat().st_size,
         "registers": ",".join(map(str, sorted(found.values))),
-        "endorsement": "a certificate of its maker"
-        if found.certificate
-        else "no certificate: its key stands for itself",
+        "emulated": emulated,
+        "endorsement": _endorsement(emulated=emulated, certificate=bool(found.certificate)),
         "firmware_log": len(found.event_log),
         "measurements": len(found.ima_list),
     }

@@ -271,6 +271,8 @@ def node_start(home: Path, /, as_json: bool, **limits: object) -> None:
 def _become_node(home: Path, invitation: str, limits: dict[str, object], as_json: bool) -> None:
     """Turn into the node: whoever ends this process ends it, and nothing is left behind."""
     supported()
+    if sum(bool(limits[name]) for name in ("tpm", "no_tpm", EMULATED.strip("-").replace("-", "_"))) > 1:
+        raise click.UsageError(f"only one of --tpm, --no-tpm and {EMULATED} says which TPM is shown")
     command = [sys.executable, "-m", "propolis.node", "--home", str(home / "node")]
     command += [] if as_json else ["--say", "inside the fleet; jobs run sandboxed on this machine. Ctrl-C leaves."]
     for name, value in limits.items():

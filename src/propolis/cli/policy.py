@@ -82,7 +82,10 @@ def set_(home: Path, file: Path, rehearse: bool, as_json: bool) -> None:
 @policy.command()
 @click.argument("node")
 @click.option(
-    "--maker", default="", metavar="NAME", help="Who made its TPM, as attest --identity prints it: AMD, INTC, IFX."
+    "--maker",
+    default="",
+    metavar="NAME",
+    help="Who made its TPM, as attest --identity prints it: AMD, INTC, IFX. Asked without it.",
 )
 @click.option("--note", default="", help="Why you vouch for it; the node's name by default.")
 @click.option("--yes", is_flag=True, help="Do not ask: the key was compared.")
@@ -92,7 +95,10 @@ def approve(home: Path, node: str, maker: str, note: str, yes: bool, as_json: bo
     """Vouch for the endorsement key of NODE (its name or the beginning of its key), whose TPM has no maker's certificate."""
     with connected(home) as found:
         row = members.row_of(node, found.nodes())
-        wanted, ek = policies.approved(found.policy(), row, maker.upper(), note)
+        policies.endorsement_key(row)  # a node that showed none: nobody is asked who made its TPM
+        if not maker and not yes and sys.stdin.isatty():
+            maker = click.prompt("Who made its TPM, as propolis attest --identity prints it on that machine", err=True)
+        wanted, ek = policies.approved(found.policy(), row, maker.strip().upper(), note)
         errors.print(
             f"endorsement key of {row.report.name} ({row.node.hex()[:8]}):\n  {ek}\n"
             "Compare it with what propolis attest --identity prints on that machine: nobody else knows whose TPM it is."

@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from propolis.cli.show import console, table
+from propolis.cli.show import console, fits, table
 from propolis.decisions.appraisal import telling
 from propolis.decisions.capabilities.catalogue import CATALOGUE
 from propolis.messages.rows import JobRow, NodeRow, Verdict
@@ -34,15 +34,17 @@ _WHO = {
 def nodes_table(rows: list[NodeRow]) -> Group:
     """Return the table of nodes, and below it why some prove nothing and what each says it has."""
     columns = ("NODE", "NAME", "STATE", "BUSY", "SPEED", "MB", "ISOLATION", "PROVEN", "ADDRESS")
-    made = table("", columns, [
+    cells = [
         (
             short(row.node), row.report.name, row.state, f"{row.busy}/{row.report.slots}", f"{row.report.speed:.1f}",
-            row.report.memory_mb, row.report.isolation.rung.name.lower(),
+            str(row.report.memory_mb), row.report.isolation.rung.name.lower(),
             telling.proven_words(row.proven), row.address,
         )
         for row in rows
-    ])  # fmt: skip
-    made.caption, made.caption_justify = OWN_WORD, "left"
+    ]  # fmt: skip
+    narrow = any(row.proven for row in rows) and not fits((columns, *cells))
+    made = table("", columns[:-1], [row[:-1] for row in cells]) if narrow else table("", columns, cells)
+    made.caption, made.caption_justify = f"{OWN_WORD}{'; addresses: --json' if narrow else ''}", "left"
     return Group(made, *(Text(console.fit(clean(line)), style="dim") for line in (*unproven(rows), *says(rows))))
 
 
@@ -120,18 +122,23 @@ def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
 def grantees_table(granted: Sequence[Grantee], verdicts: Sequence[Verdict]) -> Table:
     """Return the last guests that got a job's key. When, whom and by which invitation is ours; the rest is the node's word."""
     names = {verdict.node: verdict.name for verdict in verdicts}
+    claims = any(map(_claims, granted[-GRANTEES:]))  # a column that says nothing takes the room of what was proven
     rows = [
         (
             f"{datetime.fromtimestamp(one.at, UTC):%Y-%m-%d %H:%M:%S}", names.get(one.node, ""), short(one.node),
-            short(one.invitation), one.isolation.rung.name.lower(), _claims(one), telling.proven_words(one.proven),
+            short(one.invitation), one.isolation.rung.name.lower(), *([_claims(one) or "nothing"] if claims else []),
+            telling.proven_words(one.proven),
             short(one.receipt),
         )
         for one in granted[-GRANTEES:]
     ]  # fmt: skip
-    made = table("", ("KEY GIVEN (UTC)", "TO", "NODE", "INVITATION", "ISOLATION", "CLAIMS", "PROVEN", "RECEIPT"), rows)
+    said = ("CLAIMS",) if claims else ()
+    made = table("", ("KEY GIVEN (UTC)", "TO", "NODE", "INVITATION", "ISOLATION", *said, "PROVEN", "RECEIPT"), rows)
     operator = short(granted[-1].invited_by)
     older = f"; {len(granted) - GRANTEES} earlier ones: --json" if len(granted) > GRANTEES else ""
-    words = "isolation and claims are each node's own word, signed; proven is what you verified"
+    words = (
+        f"isolation{' and claims are' if claims else ' is'} each node's own word, signed; proven is what you verified"
+    )
     made.caption = f"invited by {operator}; {words}{older}"
     made.caption_justify = "left"
     return made
@@ -139,7 +146,7 @@ def grantees_table(granted: Sequence[Grantee], verdicts: Sequence[Verdict]) -> T
 
 def _claims(one: Grantee) -> str:
     cost = "" if one.offer.cost is None else f"{one.offer.cost:g}/h"
-    return ", ".join(word for word in (one.offer.region, cost) if word) or "nothing"
+    return ", ".join(word for word in (one.offer.region, cost) if word)
 
 
 def adversaries(verdicts: Sequence[Verdict]) -> list[str]:

@@ -103,6 +103,14 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     return made
 
 
+def fits(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether a table of these rows, its header one of them, fits the terminal with no cell folded."""
+    return (
+        console.width < NARROW
+        or sum(max(map(len, column)) + 1 for column in zip(*rows, strict=True)) <= console.width + 1
+    )
+
+
 def _word(cell: str) -> bool:
     """Return whether a cell reads badly when it is broken: an address, a key's beginning, a number."""
     return " " not in cell and len(cell) <= WORD

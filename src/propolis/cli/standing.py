@@ -45,22 +45,22 @@ def identity(found: Identity) -> Record:
     }
 
 
+def emulated_words(*, emulated: bool) -> str:
+    """Return what a TPM's own word on this is worth."""
+    return "YES: it proves nothing, and counts in a rehearsal alone" if emulated else "not by its own word"
+
+
 def identity_words(record: Record) -> list[tuple[str, str]]:
-    """Return an identity for people, to be compared with what the operator sees."""
+    """Return what an identity says beside its key, for people to compare with what the operator sees."""
     certificate = record["certificate"]
     lines = [
-        ("endorsement key", record["endorsement_key"]),
         ("maker", record["maker"] or "not said"),
-        (
-            "emulated",
-            "YES: it proves nothing, and counts in a rehearsal alone" if record["emulated"] else "not by its own word",
-        ),
+        ("emulated", emulated_words(emulated=record["emulated"])),
     ]
     if certificate is None:
-        return [
-            *lines,
-            ("certificate", "none: the operator has to vouch for this key: propolis fleet policy approve NODE"),
-        ]
+        what = "the operator has to vouch for this key: propolis fleet policy approve NODE"
+        none = "an emulated TPM counts under a test root alone" if record["emulated"] else what
+        return [*lines, ("certificate", f"none: {none}")]
     return [*lines, *((f"certificate's {name}", text or "nobody is named") for name, text in certificate.items())]
 
 

@@ -12,6 +12,7 @@ from propolis.cli.attest import registers as registers_of
 from propolis.cli.show import console, emit, errors
 from propolis.cli.vault import SECRET_FILE, asked_for, place, secret, unlocked, vault, where
 from propolis.node import vaulting
+from propolis.runtime.vault import opening
 from propolis.runtime.vault.homes import ByPassphrase, InTpm, Wish
 from propolis.runtime.vault.vault import Vault as Core
 from propolis.sdk.vault import Vault
@@ -96,6 +97,7 @@ def create(
 ) -> None:  # fmt: skip
     """Make a vault. Its recovery code is shown once: write it down, it is kept nowhere."""
     admin = _admin(admin_key)
+    opening.vacant(vaulting.world(place(folder), vaulting.NONE).folder)  # before a secret is asked twice
     wish = _wish(tpm, with_pin, pcrs, no_counters, secret_file)
     if isinstance(wish, InTpm):
         wish = InTpm(registers=wish.registers, pin=wish.pin, counters=wish.counters, admin=admin)

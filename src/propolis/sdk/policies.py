@@ -1,5 +1,7 @@
 """The fleet's appraisal policy as an operator handles it: what is in force and by whose word, and one key more to vouch for."""
 
+import re
+
 import msgspec
 
 from propolis.decisions.appraisal import policy_text
@@ -9,6 +11,9 @@ from propolis.protocols.policies import told
 from propolis.terms.errors import DataError
 from propolis.terms.identity import NodeId
 from propolis.terms.policy import PolicyOrder
+
+MAKERS = "propolis attest --identity on that machine prints the maker: --maker AMD, INTC, IFX, NTC, STM, ..."
+_MAKER = re.compile("[A-Z0-9]{2,4}")
 
 
 class Mandate(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +53,7 @@ def approved(policy: Policy, row: NodeRow, maker: str, note: str = "") -> tuple[
     """Return the policy that vouches for a node's endorsement key too, and that key. Raises DataError, ConfigError."""
     ek = endorsement_key(row)
     if not maker:
-        raise DataError(
-            "an endorsement key without a certificate does not say who made its TPM",
-            hint="propolis attest --identity on that machine prints the maker: --maker AMD, INTC, IFX, NTC, STM, ...",
-        )
+        raise DataError("an endorsement key without a certificate does not say who made its TPM", hint=MAKERS)
+    if not _MAKER.fullmatch(maker):
+        raise DataError(f"{maker!r} is no maker's name: it has two to four capital letters or digits", hint=MAKERS)
     return policy_text.approve(policy, ek, maker, note or row.report.name), ek

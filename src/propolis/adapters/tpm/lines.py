@@ -12,6 +12,7 @@ from propolis.terms.errors import TpmError, TpmMissing
 
 DEVICE = Path("/dev/tpmrm0")
 MAX_RESPONSE = 4096
+NO_EMULATOR = "start swtpm with this socket first; an emulated TPM is only to rehearse with"
 SECONDS = 120.0  # an RSA key on a slow chip takes a minute
 
 
@@ -72,7 +73,8 @@ class SocketLine:
                 self._socket.connect(where)
         except OSError as error:
             self._socket.close()
-            raise TpmMissing(f"no emulated TPM at {where}: {error}") from error
+            why = error.strerror or str(error)
+            raise TpmMissing(f"no emulated TPM answers at {where}: {why}", hint=NO_EMULATOR) from error
 
     def transact(self, command: bytes) -> bytes:
         """Send one command, read its response. Raises TpmError."""

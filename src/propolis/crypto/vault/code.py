@@ -12,6 +12,7 @@ SECRET_BYTES = 20
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)} | {"O": 0, "I": 1, "L": 1}
 _BODY, _CHECK, _GROUP = 32, 4, 4
+HINT = "type it as it was written down when it was shown; a newer code replaces the older"
 _LONGEST = 200  # characters looked at: whoever pastes more pasted something else
 
 
@@ -27,9 +28,11 @@ def read(text: str) -> bytes:
     """Return the 20 bytes of a code. Raises WrongSecret when it cannot be one."""
     bare = "".join(text[:_LONGEST].split()).replace("-", "").upper()
     if len(bare) != _BODY + _CHECK or len(text) > _LONGEST:
-        raise WrongSecret(f"a recovery code has nine groups of four characters, this has {len(bare)} characters")
+        raise WrongSecret(
+            f"a recovery code has nine groups of four characters, this has {len(bare)} characters", hint=HINT
+        )
     if wrong := sorted({digit for digit in bare if digit not in _VALUES}):
-        raise WrongSecret(f"a recovery code has no {' '.join(wrong)}")
+        raise WrongSecret(f"a recovery code has no {' '.join(wrong)}", hint=HINT)
     number = 0
     for digit in bare:
         number = number << 5 | _VALUES[digit]

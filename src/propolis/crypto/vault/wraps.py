@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from propolis.crypto.vault.code import HINT
 from propolis.crypto.vault.state import PassphraseHome, Recovery, derive
 from propolis.terms.errors import VaultDamaged, WrongSecret
 from propolis.terms.vault import KEY_BYTES, VaultId
@@ -84,7 +85,7 @@ def with_recovery(recovery: Recovery, code: bytes, vault: VaultId, epoch: int) -
     """Return the vault's key. Raises WrongSecret, VaultDamaged."""
     private = _private(code, vault)
     if private.public_key().public_bytes_raw() != recovery.public:
-        raise WrongSecret("this is the recovery code of another vault, or one that was replaced")
+        raise WrongSecret("this is the recovery code of another vault, or one that was replaced", hint=HINT)
     try:
         kek = _SUITE.decrypt(recovery.sealed, private, info=_bound(vault, epoch))
     except (InvalidTag, ValueError) as error:

@@ -55,6 +55,12 @@ def load(folder: Folder) -> bytes:
     return data
 
 
+def vacant(folder: Folder) -> None:
+    """Raises ConfigError where there is a vault."""
+    if folder.state() is not None:
+        raise ConfigError("there is a vault here already", hint="choose another folder: --vault FOLDER")
+
+
 def look(header: Header, chip: ChipHome) -> Chip:
     """Ask the TPM about everything that this header depends on. Raises TpmError, as `judge` words it."""
     registers: set[int] = set()

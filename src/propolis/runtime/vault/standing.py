@@ -45,6 +45,8 @@ def asks(header: Header) -> str:
 def _kept_by(header: Header, root: str) -> str:
     if not isinstance(header.home, TpmHome):
         return "passphrase"
+    if root == NOT_ASKED:
+        return "TPM, emulated or not: it was not asked"
     return "emulated TPM" if root == EMULATED else "TPM"
 
 

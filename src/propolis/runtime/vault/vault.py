@@ -50,8 +50,7 @@ class Vault:
     def create(cls, world: World, wish: Wish) -> tuple["Vault", str]:
         """Make a vault; return it and its recovery code, which is kept nowhere. Raises ConfigError where there is one."""
         with world.folder.locked():
-            if world.folder.state() is not None:
-                raise ConfigError("there is a vault here already", hint="choose another folder: --vault FOLDER")
+            opening.vacant(world.folder)
             vault, kek = VaultId(world.entropy.draw(ID_BYTES)), world.entropy.draw(KEY_BYTES)
             code = world.entropy.draw(codes.SECRET_BYTES)
             placed = place(wish, kek, vault, 1, 1, code=code, chip=world.chip, entropy=world.entropy)
