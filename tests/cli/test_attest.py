@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
+from propolis.adapters.tpm import rehearsal
+from propolis.adapters.tpm.client import Tpm
 from propolis.adapters.tpm.emulator import Emulator
+from propolis.adapters.world.system import SystemEntropy
 from propolis.runtime.ending import Exit
 
 needs_swtpm = pytest.mark.skipif(
@@ -70,3 +73,14 @@ def test_an_emulator_that_is_not_there_is_named(tmp_path):
     done = propolis("attest", REHEARSE, tmp_path / "nobody")
     assert done.returncode != Exit.OK
     assert "no emulated TPM" in done.stderr
+
+
+@needs_swtpm
+def test_an_operator_learns_what_was_loaded_and_what_makes_it_a_known_image(machine, tmp_path):
+    emulator, _ = machine
+    image = rehearsal.image("kernel")
+    with Tpm(emulator.line(), SystemEntropy()) as tpm:
+        rehearsal.boot(tpm, emulator.socket.with_name(rehearsal.BOOT_LOG), image)
+    done = propolis("attest", REHEARSE, emulator.socket, "--out", tmp_path / "e.json", "--json")
+    assert json.loads(done.stdout)["loaded"] == [image.hex()]
+    assert image.hex() in propolis("attest", REHEARSE, emulator.socket, "--out", tmp_path / "e.json").stdout

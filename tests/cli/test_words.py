@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 
 from propolis.cli import output, rows
@@ -207,7 +208,9 @@ def test_nodes_that_refuse_alike_share_a_line_and_short_names_are_told():
     table = rows.verdicts_table(verdicts)
     assert table.row_count == 2
     assert [str(cell) for cell in table.columns[0].cells] == ["n0, n1", "n2"]
-    assert rows.adversaries(verdicts) == ["A3: the machine's owner, who has root"]
+    assert rows.meant(verdicts) == ["A3: the machine's owner, who has root"]
+    unknown = msgspec.structs.replace(verdicts[0], reasons=("hardware (measured-boot lacks known-image, lockdown)",))
+    assert "fleet policy image add" in rows.meant([unknown])[0]
 
 
 def test_jobs_that_ended_long_ago_are_left_out_and_waiting_ones_never():

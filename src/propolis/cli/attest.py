@@ -14,10 +14,10 @@ from propolis.cli import standing
 from propolis.cli.fleet import EMULATED, JSON
 from propolis.cli.show import console, emit, errors, table
 from propolis.crypto.tpm import attest as attested
-from propolis.decisions.appraisal import tpm2, tpm2_bundle
+from propolis.decisions.appraisal import eventlog, firmware, tpm2, tpm2_bundle
 from propolis.runtime import config
 from propolis.runtime.ending import Exit
-from propolis.terms.errors import DataError
+from propolis.terms.errors import DataError, Rejected
 
 PCRS = "0-7"
 
@@ -128,6 +128,8 @@ def _result(home: Path, as_json: bool) -> int:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return standing.emulated_words(emulated=value)
+    if isinstance(value, list):
+        return "\n".join(value) or "nothing that its log tells"
     return str(value)
 
 
@@ -135,6 +137,15 @@ def _endorsement(*, emulated: bool, certificate: bool) -> str:
     if not certificate:
         return "no certificate: its key stands for itself"
     return "a certificate of a test root: EMULATED, it proves nothing" if emulated else "a certificate of its maker"
+
+
+def _loaded(found: tpm2.Evidence) -> list[str]:
+    """Return the digests of what the firmware's log says was loaded, as fleet policy image add takes them."""
+    try:
+        boot = firmware.read(eventlog.parse(found.event_log), found.bank) if found.event_log else None
+    except Rejected:
+        return []
+    return [digest.hex() for digest in boot.applications] if boot is not None else []
 
 
 def _record(found: tpm2.Evidence, out: Path) -> dict[str, Any]:
@@ -146,5 +157,6 @@ def _record(found: tpm2.Evidence, out: Path) -> dict[str, Any]:
         "emulated": emulated,
         "endorsement": _endorsement(emulated=emulated, certificate=bool(found.certificate)),
         "firmware_log": len(found.event_log),
+        "loaded": _loaded(found),
         "measurements": len(found.ima_list),
     }

@@ -6,7 +6,7 @@ import click
 from rich.text import Text
 
 from propolis.cli.fleet import JSON, connected
-from propolis.cli.rows import adversaries, grantees_table, jobs_table, verdicts_table
+from propolis.cli.rows import grantees_table, jobs_table, meant, verdicts_table
 from propolis.cli.running import record, way_out
 from propolis.cli.show import console, emit
 from propolis.messages.rows import JobRow
@@ -49,7 +49,7 @@ def explain(home: Path, job: str, as_json: bool) -> None:
         console.print(verdicts_table(found.verdicts))
         if found.granted:
             console.print(grantees_table(found.granted, found.verdicts))
-        for line in (*adversaries(found.verdicts), *found.events):
+        for line in (*meant(found.verdicts), *found.events):
             console.print(line)
         if found.job.state == "pending" and "none of" in found.job.reason:
             console.print(f"  → {way_out(found.job.job.hex(), found.job.reason)}")

@@ -20,6 +20,10 @@ from propolis.terms.text import clean, one_line
 GRANTEES = 20
 KINDS = 12  # of reasons why nothing is proven
 NAMES = 8  # of nodes that share one
+KNOWN_IMAGE = (
+    "known-image: everything it booted is in the policy. propolis attest --out FILE over there says what was loaded; "
+    "the operator adds each: propolis fleet policy image add DIGEST --name NAME"
+)
 _WHO = {
     Adversary.NETWORK: "whoever is on the path, the orchestrator too",
     Adversary.CO_TENANT: "another job on the same machine",
@@ -149,10 +153,11 @@ def _claims(one: Grantee) -> str:
     return ", ".join(word for word in (one.offer.region, cost) if word)
 
 
-def adversaries(verdicts: Sequence[Verdict]) -> list[str]:
-    """Return who is meant by the short names in the reasons."""
+def meant(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return who is meant by the short names in the reasons, and what makes an image a known one."""
     said = " ".join(reason for verdict in verdicts for reason in verdict.reasons)
-    return [f"{who.label}: {words}" for who, words in _WHO.items() if f"{who.label} " in said]
+    who = [f"{who.label}: {words}" for who, words in _WHO.items() if f"{who.label} " in said]
+    return [*who, KNOWN_IMAGE] if "known-image" in said else who
 
 
 def _age(seconds: float) -> str:
