@@ -7,7 +7,9 @@ from safe import PASSPHRASE, Safe, by_passphrase, contents
 
 from propolis.adapters.vault.chip import MemoryChip
 from propolis.adapters.world.system import SystemEntropy
+from propolis.crypto.vault import index as shelf
 from propolis.crypto.vault import state as files
+from propolis.crypto.vault import wraps
 from propolis.ports.vault import Stage
 from propolis.runtime.vault import standing
 from propolis.runtime.vault.vault import ByPassphrase, InTpm, Vault
@@ -15,6 +17,7 @@ from propolis.terms.errors import (
     ConfigError,
     DataError,
     PolicyChanged,
+    TpmError,
     TpmLocked,
     TpmMissing,
     UnknownObject,
@@ -462,3 +465,88 @@ def test_from_outside_a_vault_says_who_keeps_it_and_whether_it_would_open():
     assert "approve" in found.way_out
     assert standing.standing(safe.folder, None).hardware_root == standing.NOT_ASKED
     assert isinstance(by_passphrase(), ByPassphrase)
+
+
+@HOMES
+@pytest.mark.parametrize("keep", [-3, 0, 1001])
+def test_a_number_of_versions_that_no_opening_reads_is_refused_and_the_vault_stays_as_it_was(wish, keep):
+    safe = Safe(wish)
+    safe.vault.put("model", [b"one"])
+    with pytest.raises(DataError, match="1 to 1000 versions"):
+        safe.vault.put("model", [b"two"], keep=keep)
+    assert contents(safe.open()) == {("model", 1): b"one"}
+
+
+@pytest.mark.parametrize("now", [-1, 2**63])
+def test_a_clock_before_1970_stores_nothing_and_takes_nothing(now):
+    safe = Safe()
+    safe.vault.put("model", [b"one"])
+    world = safe.world._replace(now=lambda: now)
+    with pytest.raises(DataError, match="clock"):
+        Vault.open(world).put("model", [b"two"])
+    assert contents(safe.open()) == {("model", 1): b"one"}
+
+
+def test_whatever_no_opening_would_read_is_not_sealed():
+    version = shelf.Version(number=7, object=bytes(16), key=bytes(60), prefix=bytes(7), size=0, at=0)
+    entry = shelf.Entry(name="a", keep=1, last=6, versions=(version,))
+    with pytest.raises(DataError, match="no opening would read"):
+        shelf.seal(bytes(32), bytes(16), {"a": entry}, bytes(32), bytes(32))
+    safe = Safe(by_passphrase())
+    header = msgspec.structs.replace(safe.vault.header, epoch=2**32)
+    with pytest.raises(DataError, match="no opening would read"):
+        files.join(bytes(32), header, b"")
+
+
+def test_an_empty_pin_is_refused_before_anything_is_made_and_none_is_none():
+    safe = Safe(InTpm(pin="2580"))
+    with pytest.raises(WrongSecret, match="at least one character"):
+        safe.vault.revoke("")
+    assert safe.open().header.epoch == 1
+    counters = dict(safe.chip.counts)
+    with pytest.raises(WrongSecret, match="at least one character"):
+        Vault.recover(safe.world, safe.code, InTpm(pin=""))
+    assert safe.chip.counts == counters
+    safe.open().revoke(None)
+    assert Vault.open(safe.world).header.epoch == 2
+
+
+def test_a_home_that_is_refused_leaves_no_counter_in_the_tpm(monkeypatch):
+    safe = Safe()
+    counters = dict(safe.chip.counts)
+
+    def refused(*_):
+        raise TpmLocked("locked out")
+
+    monkeypatch.setattr(safe.chip, "seal", refused)
+    with pytest.raises(TpmError):
+        Vault.recover(safe.world, safe.code, InTpm())
+    assert safe.chip.counts == counters
+
+
+@pytest.mark.parametrize("cost", [13, 21])
+def test_a_cost_that_no_opening_believes_is_refused(cost):
+    with pytest.raises(ConfigError, match="14 to 20"):
+        Safe(ByPassphrase(passphrase=PASSPHRASE, cost=cost))
+
+
+def test_a_forged_header_that_would_keep_its_reader_busy_is_refused():
+    safe = Safe(by_passphrase())
+    header = safe.vault.header
+    home = msgspec.structs.replace(header.home, p=3)
+    with pytest.raises(DataError):
+        files.join(bytes(32), msgspec.structs.replace(header, home=home), b"")
+
+
+def test_a_machine_without_the_memory_for_the_passphrase_says_so(monkeypatch):
+    class Full:
+        def __init__(self, **_):
+            pass
+
+        def derive(self, _):
+            raise MemoryError
+
+    safe = Safe(by_passphrase())
+    monkeypatch.setattr(wraps, "Scrypt", Full)
+    with pytest.raises(VaultError, match="16 MiB of memory"):
+        safe.open()

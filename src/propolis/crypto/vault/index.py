@@ -16,6 +16,7 @@ from propolis.terms.vault import MAX_KEPT, MAX_NAME_BYTES, U63, Bytes16, ObjectI
 
 SALT_BYTES, NONCE_BYTES, TAG_BYTES = 32, 12, 16
 MAX_NAMES = 50_000
+MAX_TIME = 2**63 - 1
 _ONCE = bytes(NONCE_BYTES)  # the index key is derived from a fresh salt each time: it seals one index
 
 
@@ -53,11 +54,32 @@ def checked_name(name: str) -> str:
     return name
 
 
+def checked_keep(keep: int | None) -> int | None:
+    """Return how many versions are to stay, None = as before. Raises DataError."""
+    if keep is not None and not 1 <= keep <= MAX_KEPT:
+        raise DataError(f"of a name 1 to {MAX_KEPT} versions can stay, not {keep}")
+    return keep
+
+
+def checked_time(at: int) -> int:
+    """Return a writer's time, seconds since 1970. Raises DataError: its clock is before that, or beyond all reason."""
+    if not 0 <= at <= MAX_TIME:
+        raise DataError(f"this machine's clock says {at} seconds since 1970: no time to store", hint="set the clock")
+    return at
+
+
 def seal(kek: bytes, vault: VaultId, index: Index, bound: bytes, salt: bytes) -> bytes:
-    """Seal an index to the header with the digest `bound`; `salt` is 32 fresh random bytes. Raises TooLarge."""
+    """Seal an index to the header with the digest `bound`; `salt` is 32 fresh random bytes.
+
+    Raises TooLarge, and DataError for an index that no opening would read: the recovery code would not open it either.
+    """
     plain = msgspec.msgpack.encode(tuple(index[name] for name in sorted(index)))
     if len(plain) > MAX_INDEX - SALT_BYTES - TAG_BYTES or len(index) > MAX_NAMES:
         raise TooLarge("the vault holds too many names and versions", hint="remove some, or make a second vault")
+    try:
+        parse(plain)
+    except VaultDamaged as error:
+        raise DataError(f"nothing was written: no opening would read the vault after it: {error}") from error
     return salt + AESGCM(derive(kek, vault, b"index", salt)).encrypt(_ONCE, plain, bound)
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from propolis.crypto.tpm import kdf
 from propolis.crypto.tpm.ids import Alg
-from propolis.terms.errors import VaultDamaged
+from propolis.terms.errors import DataError, VaultDamaged
 from propolis.terms.vault import (
     MAX_APPROVALS,
     U32,
@@ -34,6 +34,7 @@ MAX_HEADER = 32 * 1024
 MAX_INDEX = 16 * 1024 * 1024
 MAX_STATE = len(MAGIC) + 4 + MAX_HEADER + MAC_BYTES + MAX_INDEX
 LEAST_COST, MOST_COST = 14, 20  # log2 of scrypt's N; 2^20 with r = 8 takes 1 GiB
+MOST_P = 2  # read before anything is authentic: with the most of N, a forged header costs an opening 5 s
 
 
 class TpmHome(msgspec.Struct, frozen=True, kw_only=True, array_like=True, tag="tpm", forbid_unknown_fields=True):
@@ -56,7 +57,7 @@ class PassphraseHome(
 
     cost: Annotated[int, msgspec.Meta(ge=LEAST_COST, le=MOST_COST)]
     r: Annotated[int, msgspec.Meta(ge=8, le=8)]
-    p: Annotated[int, msgspec.Meta(ge=1, le=16)]
+    p: Annotated[int, msgspec.Meta(ge=1, le=MOST_P)]
     salt: Bytes16
     sealed: Annotated[bytes, msgspec.Meta(min_length=48, max_length=48)]
 
@@ -133,9 +134,17 @@ def digest(raw: bytes) -> bytes:
 
 
 def join(kek: bytes, header: Header, sealed_index: bytes) -> bytes:
-    """Return a state file. `sealed_index` was sealed for exactly this header."""
+    """Return a state file. `sealed_index` was sealed for exactly this header.
+
+    Raises DataError for a header that no opening would read: the recovery code would not open it either.
+    """
     raw = encode(header)
-    return MAGIC + len(raw).to_bytes(4, "big") + raw + mac(kek, VaultId(header.vault), raw) + sealed_index
+    made = MAGIC + len(raw).to_bytes(4, "big") + raw + mac(kek, VaultId(header.vault), raw) + sealed_index
+    try:
+        split(made)
+    except VaultDamaged as error:
+        raise DataError(f"nothing was written: no opening would read the vault after it: {error}") from error
+    return made
 
 
 def split(data: bytes) -> State:

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from propolis.crypto.vault.code import HINT
-from propolis.crypto.vault.state import PassphraseHome, Recovery, derive
-from propolis.terms.errors import VaultDamaged, WrongSecret
+from propolis.crypto.vault.state import LEAST_COST, MOST_COST, PassphraseHome, Recovery, derive
+from propolis.terms.errors import ConfigError, VaultDamaged, VaultError, WrongSecret
 from propolis.terms.vault import KEY_BYTES, VaultId
 
 COST, R, P = 17, 8, 1  # 128 MiB: the first choice of OWASP's password storage sheet
@@ -29,13 +29,25 @@ def _bound(vault: VaultId, epoch: int) -> bytes:
 
 
 def _stretched(secret: str, salt: bytes, cost: int, r: int, p: int) -> bytes:
-    return Scrypt(salt=salt, length=KEY_BYTES, n=1 << cost, r=r, p=p).derive(secret.encode("utf-8", "surrogatepass"))
+    try:
+        stretch = Scrypt(salt=salt, length=KEY_BYTES, n=1 << cost, r=r, p=p)
+        return stretch.derive(secret.encode("utf-8", "surrogatepass"))
+    except MemoryError as error:
+        raise VaultError(
+            f"trying the passphrase takes {(128 * r << cost) >> 20} MiB of memory, and this machine does not give it",
+            hint="close something, or open the vault on a machine with more memory",
+        ) from error
 
 
 def by_passphrase(
     kek: bytes, passphrase: str, vault: VaultId, epoch: int, salt: bytes, *, cost: int = COST
 ) -> PassphraseHome:
-    """Wrap under a passphrase; `salt` is 16 fresh random bytes, `cost` log2 of scrypt's N. Raises WrongSecret: too short."""
+    """Wrap under a passphrase; `salt` is 16 fresh random bytes, `cost` log2 of scrypt's N.
+
+    Raises WrongSecret: too short, ConfigError: a cost that no opening would believe.
+    """
+    if not LEAST_COST <= cost <= MOST_COST:
+        raise ConfigError(f"scrypt's cost is {LEAST_COST} to {MOST_COST} (log2 of N), not {cost}")
     if len(passphrase) < LEAST_PASSPHRASE:
         raise WrongSecret(
             f"a passphrase has at least {LEAST_PASSPHRASE} characters",

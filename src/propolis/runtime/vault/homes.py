@@ -1,6 +1,7 @@
 """Where a vault's key gets its home: sealed in a TPM under conditions, or wrapped by a passphrase (vault.md, 5 to 9)."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -11,7 +12,7 @@ from propolis.crypto.vault.state import PassphraseHome, TpmHome, conditions_of
 from propolis.decisions.vault import judge
 from propolis.ports.entropy import Entropy
 from propolis.ports.vault import ChipHome
-from propolis.terms.errors import ConfigError, TpmError, TpmMissing
+from propolis.terms.errors import ConfigError, PropolisError, TpmError, TpmMissing, WrongSecret
 from propolis.terms.vault import SealedKey, VaultId
 
 DEFAULT_REGISTERS = (7,)  # Secure Boot: on or off, and by which keys
@@ -80,29 +81,65 @@ def place(
     if isinstance(wish, ByPassphrase):
         wrapped = wraps.by_passphrase(kek, wish.passphrase, vault, epoch, entropy.draw(16), cost=wish.cost)
         return Placed(home=wrapped, counter=0, generation=generation)
+    checked_pin(wish.pin)
     chip = needed(chip)
     registers = _registers(wish.registers)
     seen = chip.look(registers, ())
     admin = wish.admin or wraps.admin_key(code, vault)
-    epoch_counter, limit = chip.define(seen.storage) if wish.counters else (0, 0)
-    counter, count = chip.define(seen.storage) if wish.counters else (0, generation)
-    draft = TpmHome(
-        storage=seen.storage,
-        sealed=SealedKey(b"", b""),
-        admin=demands.point(admin),
-        series=epoch,  # never again the same, whatever homes come in between: older approvals stay ended
-        pin=wish.pin is not None,
-        epoch_counter=epoch_counter,
-        epoch_limit=limit,
-        approvals=(),
-    )
-    approval = demands.approve(admin, seen.registers, conditions_of(vault, draft).ref)
-    home = sealed(msgspec.structs.replace(draft, approvals=(approval,)), kek, vault, wish.pin, chip)
+    with _undone(chip) as made:
+        epoch_counter, limit = made.counter(seen.storage) if wish.counters else (0, 0)
+        counter, count = made.counter(seen.storage) if wish.counters else (0, generation)
+        draft = TpmHome(
+            storage=seen.storage,
+            sealed=SealedKey(b"", b""),
+            admin=demands.point(admin),
+            series=epoch,  # never again the same, whatever homes come in between: older approvals stay ended
+            pin=wish.pin is not None,
+            epoch_counter=epoch_counter,
+            epoch_limit=limit,
+            approvals=(),
+        )
+        approval = demands.approve(admin, seen.registers, conditions_of(vault, draft).ref)
+        home = sealed(msgspec.structs.replace(draft, approvals=(approval,)), kek, vault, wish.pin, chip)
     return Placed(home=home, counter=counter, generation=count)
 
 
+class _Counters:
+    """Counters made for a home that is not there yet."""
+
+    def __init__(self, chip: ChipHome) -> None:
+        self.chip = chip
+        self.made: list[int] = []
+
+    def counter(self, storage: bytes) -> tuple[int, int]:
+        """Make one; return its index and value."""
+        index, value = self.chip.define(storage)
+        self.made.append(index)
+        return index, value
+
+
+@contextlib.contextmanager
+def _undone(chip: ChipHome) -> Iterator[_Counters]:
+    """Take the counters out again when the home is refused: a TPM has room for few."""
+    counters = _Counters(chip)
+    try:
+        yield counters
+    except PropolisError:
+        for index in counters.made:
+            with contextlib.suppress(TpmError):
+                chip.undefine(index)
+        raise
+
+
+def checked_pin(pin: str | None) -> None:
+    """Check a PIN to be set, None = none. Raises WrongSecret: an empty one would be asked for and never be given."""
+    if pin is not None and not pin:
+        raise WrongSecret("a PIN has at least one character", hint="leave it out for a vault that asks for none")
+
+
 def sealed(home: TpmHome, kek: bytes, vault: VaultId, pin: str | None, chip: ChipHome) -> TpmHome:
-    """Return the home with a key sealed under its conditions. Raises TpmError, and what `judge` makes of one."""
+    """Return the home with a key sealed under its conditions. Raises TpmError, what `judge` makes of one, WrongSecret."""
+    checked_pin(pin)
     asked = conditions_of(vault, home)
     auth = wraps.pin_auth(pin, vault) if pin is not None else b""
     try:

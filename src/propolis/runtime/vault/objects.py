@@ -17,8 +17,9 @@ SEALED_CHUNK = streaming.CHUNK + streaming.TAG
 def put(desk: Desk, name: str, parts: Iterable[bytes], keep: int | None) -> Stored:
     """Store data under a name, as its next version. Raises DataError, StoreFull, StoreError, TpmError, VaultError."""
     shelf.checked_name(name)
+    shelf.checked_keep(keep)
     with desk.writing() as found:
-        before = found.index.get(name)
+        before, at = found.index.get(name), shelf.checked_time(desk.now())
         number, item = (before.last if before else 0) + 1, ObjectId(desk.entropy.draw(ID_BYTES))
         key, prefix = desk.entropy.draw(KEY_BYTES), desk.entropy.draw(streaming.PREFIX_BYTES)
         bound = shelf.about(found.vault, name, number, item)
@@ -38,7 +39,7 @@ def put(desk: Desk, name: str, parts: Iterable[bytes], keep: int | None) -> Stor
             key=shelf.wrap(found.kek, found.vault, bound, key, desk.entropy.draw(shelf.NONCE_BYTES)),
             prefix=prefix,
             size=size,
-            at=desk.now(),
+            at=at,
         )
         index, gone = shelf.added(found.index, name, version, keep)
         desk.commit(index, fresh=[item], gone=gone)

@@ -19,7 +19,7 @@ from propolis.decisions import vault as verdicts
 from propolis.ports.entropy import Entropy
 from propolis.ports.vault import ChipHome, Folder
 from propolis.runtime.vault import objects, opening
-from propolis.runtime.vault.homes import ByPassphrase, InTpm, Wish, needed, place, sealed
+from propolis.runtime.vault.homes import ByPassphrase, InTpm, Wish, checked_pin, needed, place, sealed
 from propolis.runtime.vault.opening import Opened, Unlocked
 from propolis.runtime.vault.writing import PATIENCE, Desk, replaced_key
 from propolis.terms.errors import ConfigError, TpmError, VaultError, VaultRevoked, VaultRolledBack, WrongSecret
@@ -211,6 +211,7 @@ class Vault:
         Raises WrongSecret, TpmError, StoreError, VaultError.
         """
         desk, entropy = self._desk, self._world.entropy
+        checked_pin(secret)
         with desk.writing() as found:
             before, kek = found.header, entropy.draw(KEY_BYTES)
             epoch, fresh = before.epoch + 1, self._fresh_code(new_code)
