@@ -76,6 +76,12 @@ def test_a_wrong_word_is_a_usage_error(tmp_path):
     assert propolis("fly", home=tmp_path).returncode == Exit.USAGE
 
 
+@pytest.mark.parametrize("other", ["--no-tpm", "--i-rehearse-with-an-emulated-tpm=chip"])
+def test_two_words_that_name_different_tpms_are_a_usage_error(tmp_path, other):
+    done = propolis("node", "join", "--tpm", other, "propolis1-abc", home=tmp_path)
+    assert (done.returncode, "only one of" in done.stderr) == (Exit.USAGE, True)
+
+
 def test_a_broken_invitation_is_named(tmp_path):
     done = propolis("join", "propolis1-abc", home=tmp_path)
     assert done.returncode == Exit.REFUSED

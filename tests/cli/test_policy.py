@@ -64,6 +64,8 @@ def test_check_says_in_words_what_would_be_accepted_and_signs_nothing(home, tmp_
         "not shut down in good order", "violations", "refuses emulated TPMs",
     ):  # fmt: skip
         assert said in words
+    loader = f'[[image]]\ndigest = "{DIGEST}"\nname = "shim"\nloader = true\n'
+    assert "as a loader" in propolis("fleet", "policy", "check", "-", home=tmp_path, text=loader).stdout
     rehearses = f'[rehearsal]\ni_know_that_an_emulated_tpm_proves_nothing = true\nroots = ["{DIGEST}"]\n'
     assert (
         "REHEARSAL: accepts EMULATED" in propolis("fleet", "policy", "check", "-", home=tmp_path, text=rehearses).stdout

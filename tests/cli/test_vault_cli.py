@@ -144,7 +144,15 @@ def test_what_is_off_is_said_with_its_code_and_the_way_out(person, words, code, 
 
 def test_where_there_is_no_vault_nobody_is_asked_a_secret(person):
     for verb in (["open"], ["list"], ["recover"], ["revoke"], ["status"]):
-        assert b"vault create" in person(*verb, code=Exit.CONFIG).stderr
+        told = person(*verb, code=Exit.CONFIG).stderr
+        assert b"vault create" in told
+        assert b"no vault in " in told
+        assert b"/vault" in told
+
+
+def test_a_vault_of_a_passphrase_has_nothing_to_approve_and_says_so_before_it_asks(person):
+    person("create", *PASSWORD)
+    assert b"depends on no state of the machine" in person("approve", code=Exit.CONFIG).stderr
 
 
 @needs_swtpm

@@ -1,8 +1,10 @@
 """The result a node keeps counts while it is the fleet's, this node's, and not over; anything else is nothing."""
 
+import asyncio
 import json
 import stat
 import time
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -12,10 +14,12 @@ from propolis.cli.main import cli
 from propolis.crypto import ear, identity
 from propolis.decisions.capabilities.outlook import outlook
 from propolis.messages.attestation import Appraised
+from propolis.node import attesting
 from propolis.node.assembly import Node, sandboxed
 from propolis.runtime import config, results
 from propolis.runtime.known import known_today, proven_here
 from propolis.terms.capability import Isolation, Rung
+from propolis.terms.errors import TpmMissing
 from propolis.terms.evidence import NOTHING, Attested
 from propolis.terms.finding import Findings
 from propolis.terms.requirement import Level
@@ -158,3 +162,21 @@ def test_a_node_keeps_the_newest_and_says_each_conclusion_once(home):
         "this machine proves nothing: reset: the machine was reset since",
         "this machine proved: tpm",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [(config.NodeFile(), "has no TPM"), (config.NodeFile(tpm=False), "keeps its TPM out")],
+)
+def test_why_a_machine_shows_nothing_is_told_to_who_lends_it(monkeypatch, settings, said):
+    def missing(_emulator):
+        async def identity():
+            raise TpmMissing("/dev/tpmrm0 is not there: this machine has no TPM 2.0")
+
+        return SimpleNamespace(identity=identity)
+
+    monkeypatch.setattr(attesting, "attester_of", missing)
+    told = []
+    assert asyncio.run(attesting.attester_here(settings, lambda words, _: told.append(words))) is None
+    assert len(told) == 1
+    assert said in told[0]

@@ -21,7 +21,7 @@ WHO = {
     Adversary.MALWARE: "malware",
     Adversary.LENDER: "its owner",
     Adversary.CHEAP_PHYSICAL: "owner, tools",
-    Adversary.LABORATORY: "laboratory",
+    Adversary.LABORATORY: "lab",
     Adversary.THIEF: "thief",
 }
 SELF_TOLD = "Detected is not proven: all of this is this machine's word, worth nothing against its own owner."

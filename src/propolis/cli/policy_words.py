@@ -72,7 +72,10 @@ def _image(image: Image) -> str:
         "keeps-no-memory": "no memory in clear on a disk",
     }
     claims = " and ".join(stands[claim] for claim in image.claims) or "nothing but itself"
-    return f"knows image {image.name!r} ({image.digest[:16]}...), which stands for {claims}"
+    named = f"knows image {image.name!r} ({image.digest[:16]}...)"
+    if image.loader:
+        return f"{named} as a loader: it measures what it loads, which then is what counts"
+    return f"{named}, which stands for {claims}"
 
 
 def _more(count: int, what: str) -> list[str]:

@@ -14,9 +14,10 @@ from propolis.cli.vault import SECRET_FILE, asked_for, place, secret, unlocked, 
 from propolis.node import vaulting
 from propolis.runtime.vault import opening
 from propolis.runtime.vault.homes import ByPassphrase, InTpm, Wish
+from propolis.runtime.vault.vault import NOTHING_TO_APPROVE
 from propolis.runtime.vault.vault import Vault as Core
 from propolis.sdk.vault import Vault
-from propolis.terms.errors import DataError
+from propolis.terms.errors import ConfigError, DataError
 
 CODE_FILE, NEW_FILE = "--code-file", "--new-secret-file"
 CODE = "recovery code"
@@ -176,6 +177,8 @@ def approve(
     """Approve this machine's registers as they are now: after an update of firmware that you made yourself."""
     world = vaulting.world(place(folder), tpm)
     admin, what = _admin(admin_key), asked_for(folder)
+    if what == "passphrase":
+        raise ConfigError(NOTHING_TO_APPROVE, hint="propolis vault open opens it, however the machine started")
     if admin is None:
         opened = Core.approve_by_code(world, secrets.asked(CODE, code_file, CODE_FILE))
     else:

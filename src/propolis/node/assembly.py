@@ -81,6 +81,7 @@ class Node:
         self._unreached = unreached
         self._appraised = appraised
         self._concluded = ""
+        self._without: list[tuple[str, int]] = []  # why this machine shows nothing; told once it is inside
         self._ended_for: set[str] = set()
         self._expected: set[tuple[NodeId, BlobId]] = set()
         self.orchestrator = fleet.orchestrator
@@ -93,7 +94,7 @@ class Node:
         """Run until cancelled, barred or broken. Raises Unsupported, InvitationRefused, StoreError."""
         isolation = await self._executor.probe()
         settings = self._settings
-        attester = await attesting.attester_here(settings)
+        attester = await attesting.attester_here(settings, lambda *why: self._without.append(why))
         if attester is None:
             results.drop(self._home)  # of an earlier start that showed something
         self.report = machine.report(
@@ -178,6 +179,9 @@ class Node:
                 if first:
                     config.write(self._home / "fleet.json", msgspec.structs.replace(self._fleet, token=""))
                 self.inside.set()
+                for words, level in self._without:
+                    self._say(words, level)
+                self._without.clear()
             case Barred():
                 self.barred = note
                 if self._fleet.token and not self.inside.is_set():  # it opened nothing: this home belongs to no fleet
@@ -211,10 +215,14 @@ class Node:
             words = f"this machine proves nothing: {result.reason or 'the fleet gave no reason'}"
         if words != self._concluded:
             self._concluded = words
-            if self._appraised is not None:
-                self._appraised(words)
-            else:
-                log.log(logging.INFO if result.proven else logging.WARNING, "%s", words)
+            self._say(words, logging.INFO if result.proven else logging.WARNING)
+
+    def _say(self, words: str, level: int) -> None:
+        """Tell the person at the terminal, or the log where there is none."""
+        if self._appraised is not None:
+            self._appraised(words)
+        else:
+            log.log(level, "%s", words)
 
     async def wait_inside(self) -> None:
         """Return once the node is in its fleet. Raises InvitationRefused or MemberRemoved when it is turned away."""

@@ -30,8 +30,6 @@ from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import Challenge
 from propolis.terms.text import without_paths
 
-log = logging.getLogger(__name__)
-
 KIND = "tpm2-quote/1"
 Evidence = tuple[say.Evidence, tuple[Segment, ...]]
 
@@ -51,12 +49,14 @@ def attester_of(emulator: Path | None) -> TpmAttester:
     return TpmAttester(line_to(emulator), SystemEntropy(), event_log=log_file)
 
 
-async def attester_here(settings: config.NodeFile) -> TpmAttester | None:
+async def attester_here(settings: config.NodeFile, tell: Callable[[str, int], None]) -> TpmAttester | None:
     """Return what the node shows itself by; None where there is no TPM, or none it may use: an honest member without proof.
 
-    Raises TpmError when an emulated one was asked for by name and does not answer.
+    `tell` is told why there is none, with a level of logging. Raises TpmError when an emulated one was asked for by name and
+    does not answer.
     """
     if not settings.tpm:
+        tell("this machine proves nothing: its lender keeps its TPM out (--tpm lets it in again)", logging.INFO)
         return None
     emulator = Path(settings.emulated_tpm) if settings.emulated_tpm else None
     attester = attester_of(emulator)
@@ -65,12 +65,12 @@ async def attester_here(settings: config.NodeFile) -> TpmAttester | None:
     except TpmMissing as error:
         if emulator is not None:
             raise
-        log.info("this node proves nothing by hardware: %s", error)
+        tell(f"this machine proves nothing: {error}", logging.INFO)
         return None
     except TpmError as error:
         if emulator is not None:
             raise
-        log.warning("the TPM of this machine is not used: %s", error)
+        tell(f"this machine proves nothing, its TPM is not used: {error}", logging.WARNING)
         return None
     return attester
 

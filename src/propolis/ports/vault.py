@@ -39,6 +39,11 @@ class Source(Protocol):
 class Folder(Protocol):
     """A vault's files. What a method returned from survives a power cut, unless it says otherwise."""
 
+    @property
+    def where(self) -> str:
+        """Where it is, for people."""
+        ...
+
     def state(self) -> bytes | None:
         """Return the state file, None where there is none. Raises StoreError, VaultDamaged over its bound."""
         ...

@@ -358,7 +358,7 @@ def test_an_admin_key_of_its_own_approves_and_opens_nothing_by_itself():
 
 def test_a_passphrase_vault_has_nothing_to_approve():
     safe = Safe(by_passphrase())
-    with pytest.raises(ConfigError, match="nothing to approve"):
+    with pytest.raises(ConfigError, match="depends on no state"):
         Vault.approve_by_code(safe.world, safe.code)
 
 
@@ -550,3 +550,9 @@ def test_a_machine_without_the_memory_for_the_passphrase_says_so(monkeypatch):
     monkeypatch.setattr(wraps, "Scrypt", Full)
     with pytest.raises(VaultError, match="16 MiB of memory"):
         safe.open()
+
+
+def test_who_recovers_without_a_tpm_is_told_that_no_counter_was_asked():
+    safe = Safe()
+    back = Vault.recover(safe.world._replace(chip=None), safe.code, by_passphrase())
+    assert any("no TPM was asked" in note for note in back.notes)

@@ -49,6 +49,11 @@ class FileFolder:
         self._path = path
         self._objects = path / "objects"
 
+    @property
+    def where(self) -> str:
+        """Its path."""
+        return str(self._path)
+
     def state(self) -> bytes | None:
         """Return the state file."""
         try:

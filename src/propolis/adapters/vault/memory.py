@@ -32,6 +32,8 @@ class MemorySource:
 class MemoryFolder:
     """Files in two dicts. Each step is durable when it returns; `cut_after` steps from now the power goes."""
 
+    where = "memory"
+
     def __init__(self) -> None:
         self.kept: bytes | None = None
         self.files: dict[tuple[ObjectId, Stage], bytes] = {}

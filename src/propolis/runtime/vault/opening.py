@@ -51,7 +51,9 @@ def load(folder: Folder) -> bytes:
     """Return the state file. Raises ConfigError where there is none."""
     data = folder.state()
     if data is None:
-        raise ConfigError("there is no vault here", hint="propolis vault create makes one; --vault names its folder")
+        raise ConfigError(
+            f"there is no vault in {folder.where}", hint="propolis vault create makes one; --vault names its folder"
+        )
     return data
 
 

@@ -25,6 +25,8 @@ from propolis.runtime.vault.writing import PATIENCE, Desk, replaced_key
 from propolis.terms.errors import ConfigError, TpmError, VaultError, VaultRevoked, VaultRolledBack, WrongSecret
 from propolis.terms.vault import ID_BYTES, KEY_BYTES, MAX_APPROVALS, Approval, ObjectId, Stored, VaultId
 
+NOTHING_TO_APPROVE = "this vault is opened by a passphrase, which depends on no state of the machine"
+
 
 class World(NamedTuple):
     """What a vault stands on; `now` gives seconds since 1970."""
@@ -121,8 +123,10 @@ class Vault:
     def _said_against(self) -> tuple[str, ...]:
         """Return what this machine's TPM says against this copy, for the person who accepts it."""
         header = self._desk.current.header
-        if self._world.chip is None or not verdicts.wanted(header):
+        if not verdicts.wanted(header):
             return ()
+        if self._world.chip is None:
+            return ("no TPM was asked: whether this copy is the newest one, or a revoked one, nobody can say here",)
         try:
             opening.agreed(header, self._world.chip)
         except (TpmError, VaultError) as error:
@@ -263,7 +267,7 @@ class Vault:
         state = files.split(data)
         header, home = state.header, state.header.home
         if not isinstance(home, TpmHome):
-            raise ConfigError("this vault is opened by a passphrase: there is nothing to approve")
+            raise ConfigError(NOTHING_TO_APPROVE)
         if demands.point(admin) != home.admin:
             raise WrongSecret(
                 "this key is not the one that approves for this vault", hint="use the key of its creation"
