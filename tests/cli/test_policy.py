@@ -139,6 +139,24 @@ def test_only_the_operator_signs_and_an_owner_that_joins_rehearses_by_name_alone
         fleet.set_policy("")
 
 
+def test_an_acceptance_is_withdrawn_and_is_not_written_before_the_policy_is_signed(home, tmp_path):
+    def owner_says(*words, at):
+        return told("fleet", "policy", "rehearse", *words, home=at)["rehearsal"]
+
+    joined = tmp_path / "joined"
+    told("join", told("invite", "owner", home=home)["invitation"], OPTION, home=joined)
+    assert owner_says(at=joined) is True
+    assert owner_says("--stop", at=joined) is False
+    refused = propolis("fleet", "policy", "set", "-", OPTION, home=joined, text="lease_seconds = 90")
+    assert refused.returncode == Exit.REFUSED
+    assert owner_says(at=joined) is False, "who may not sign has accepted nothing by trying"
+    assert owner_says(OPTION, at=joined) is True
+    assert propolis("fleet", "policy", "rehearse", OPTION, "--stop", home=joined).returncode == Exit.USAGE
+    assert owner_says(OPTION, at=home) is True
+    told("fleet", "policy", "set", "-", home=home, text="lease_seconds = 91")
+    assert owner_says(at=home) is False, "it was not said again"
+
+
 def test_a_node_that_is_not_there_is_approved_by_nobody(home):
     done = propolis("fleet", "policy", "approve", "nobody", "--yes", home=home)
     assert (done.returncode, "no nodes are called 'nobody'" in done.stderr) == (Exit.USAGE, True)
@@ -183,7 +201,8 @@ def _refused_then_counted(fleet, home, lender, node):
     assert "CN=" in who["certificate"]["issuer"]
     assert "YES: it proves nothing" in propolis("attest", "--identity", home=lender).stdout
     result = told("attest", "--result", home=lender)
-    assert (result["counts"], result["emulated"], result["status"]) == (True, True, "warning")
+    assert (result["counts"], result["emulated"], result["status"]) == (True, True, "contraindicated")
+    assert [result["trust_vector"][each] for each in ("instance-identity", "hardware", "storage-opaque")] == [97, 97, 0]
     seen = told("doctor", home=lender)
     assert {(each["technology"], each["emulated"]) for each in seen["proven"]} == {
         ("tpm", True),

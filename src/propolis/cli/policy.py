@@ -19,7 +19,7 @@ from propolis.decisions.appraisal.policy import MAX_TEXT, Image, read
 from propolis.runtime import config
 from propolis.sdk import Fleet, members, policies
 from propolis.sdk.policies import Mandate
-from propolis.terms.errors import DataError
+from propolis.terms.errors import ConfigError, DataError
 from propolis.terms.text import clean
 
 _DIGEST = re.compile("[0-9a-fA-F]{64}")
@@ -71,12 +71,27 @@ def set_(home: Path, file: Path, rehearse: bool, as_json: bool) -> None:
     """Sign the policy in FILE (- reads stdin) as the operator; every machine is judged anew by it."""
     text = _bytes(file)
     wanted = read(text)  # before anything is reached: a mistake is named at once
-    if rehearse:
-        _accept_rehearsals(home)
     with connected(home) as found:
         found.set_policy(text)
         mandate = found.mandate()
+    _rehearses(home, rehearse)
     _signed(home, mandate, as_json, {"accepts": policy_words.told(wanted)})
+
+
+@policy.command()
+@click.option(REHEARSE, "accept", is_flag=True, help="Accept what emulated TPMs prove: nothing.")
+@click.option("--stop", is_flag=True, help="Give no key to an emulated machine any more.")
+@JSON
+@click.pass_obj
+def rehearse(home: Path, accept: bool, stop: bool, as_json: bool) -> None:
+    """Say whether this owner takes part in a rehearsal with emulated TPMs, or ask."""
+    if accept and stop:
+        raise click.UsageError(f"either {REHEARSE} or --stop")
+    if accept or stop:
+        _rehearses(home, accept)
+    now = Fleet.rehearses(home)
+    words = "gives keys to emulated machines where the operator's policy rehearses" if now else "gives them none"
+    emit(as_json, {"rehearsal": now}, text=f"this owner {words}; jobs that run keep to what they began with")
 
 
 @policy.command()
@@ -178,11 +193,14 @@ def _record(mandate: Mandate) -> dict[str, object]:
     }
 
 
-def _accept_rehearsals(home: Path) -> None:
+def _rehearses(home: Path, rehearse: bool) -> None:
+    """Write down whether this owner gives keys to emulated TPMs; processes that run take it up when they start again."""
     path = home / "owner" / "fleet.json"
     known = config.read(path, config.FleetFile)
-    if known is not None and not known.rehearsal:
-        config.write(path, msgspec.structs.replace(known, rehearsal=True))
+    if known is None:
+        raise ConfigError(f"{path.parent} belongs to no fleet; join one with an invitation")
+    if known.rehearsal != rehearse:
+        config.write(path, msgspec.structs.replace(known, rehearsal=rehearse))
 
 
 def _bytes(file: Path, most: int = MAX_TEXT) -> bytes:

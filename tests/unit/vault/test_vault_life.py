@@ -356,6 +356,22 @@ def test_an_admin_key_of_its_own_approves_and_opens_nothing_by_itself():
     assert safe.open()
 
 
+def test_an_admin_key_signs_for_no_registers_that_only_an_altered_header_names():
+    admin = ec.generate_private_key(ec.SECP256R1())
+    safe = Safe(InTpm(admin=admin))
+    state = files.split(safe.folder.kept)
+    (approval,) = state.header.home.approvals
+    easy = msgspec.structs.replace(approval, values=((16, bytes(32)),))  # anybody may reset register 16
+    home = msgspec.structs.replace(state.header.home, approvals=(easy,))
+    raw = files.encode(msgspec.structs.replace(state.header, home=home))
+    safe.folder.kept = files.MAGIC + len(raw).to_bytes(4, "big") + raw + state.mac + state.index
+    asked = []
+    safe.chip.unseal = lambda *words: asked.append(words)
+    with pytest.raises(VaultDamaged, match="not the admin key's"):
+        Vault.approve_by_key(safe.world, admin, None)
+    assert asked == []
+
+
 def test_a_passphrase_vault_has_nothing_to_approve():
     safe = Safe(by_passphrase())
     with pytest.raises(ConfigError, match="depends on no state"):

@@ -160,7 +160,7 @@ def judge(
         claims=claims,
         pending=pending,
         until=float(found.endorsed.until) if found.endorsed is not None else float(NO_END),
-        vector=_vector(found, binding, claims),
+        vector=_vector(found, binding, claims, emulated=emulated),
         emulated=emulated,
         registers=dict(found.quoted.values),
     )
@@ -255,8 +255,8 @@ def _sound(found: tpm2.Found, rules: Rules, known: Weaknesses | None) -> bool:
     return maker in NAMES and all(concerns(each, maker, firmware, None) is False for each in early)
 
 
-def _vector(found: tpm2.Found, binding: bytes, claims: tuple[Claim, ...]) -> Vector:
-    """Return the AR4SI vector as it stands once the credential was opened."""
+def _vector(found: tpm2.Found, binding: bytes, claims: tuple[Claim, ...], *, emulated: bool) -> Vector:
+    """Return the AR4SI vector as it stands once the credential was opened. Of an emulated TPM nobody affirms what it is."""
     fact: Facts = tpm2.facts(found, binding)
-    vouched = "endorsed" in claims or "approved" in claims
+    vouched = not emulated and ("endorsed" in claims or "approved" in claims)
     return tpm2.vector(fact, {"endorsed": vouched, "resident-key": vouched}, known="known-image" in claims)

@@ -5,7 +5,6 @@ from propolis.decisions.appraisal.member import Judged
 from propolis.terms.calendar import Seconds, day
 from propolis.terms.evidence import Attested, Proven
 from propolis.terms.identity import NodeId
-from propolis.terms.trust import Tier
 
 RESIDENT = "resident-key"  # what an opened credential shows
 
@@ -22,9 +21,9 @@ def proven(found: Judged, until: Seconds) -> Proven:
 def result(
     found: Judged, node: NodeId, kind: str, policy: str, nonce: bytes, now: Seconds, until: Seconds
 ) -> ear.Result:
-    """Return the claims set of a node's EAR. An emulated TPM affirms nothing, whatever its vector says."""
+    """Return the claims set of a node's EAR. An emulated TPM affirms nothing: its vector says that it is no hardware."""
     appraisal = ear.Appraisal(
-        status=Tier.WARNING if found.emulated else found.vector.status,
+        status=found.vector.status,
         vector=found.vector,
         policies=(policy,),
         claims=tuple(sorted({*found.claims, RESIDENT})),

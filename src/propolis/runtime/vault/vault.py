@@ -22,7 +22,15 @@ from propolis.runtime.vault import objects, opening
 from propolis.runtime.vault.homes import ByPassphrase, InTpm, Wish, checked_pin, needed, place, sealed
 from propolis.runtime.vault.opening import Opened, Unlocked
 from propolis.runtime.vault.writing import PATIENCE, Desk, replaced_key
-from propolis.terms.errors import ConfigError, TpmError, VaultError, VaultRevoked, VaultRolledBack, WrongSecret
+from propolis.terms.errors import (
+    ConfigError,
+    TpmError,
+    VaultDamaged,
+    VaultError,
+    VaultRevoked,
+    VaultRolledBack,
+    WrongSecret,
+)
 from propolis.terms.vault import ID_BYTES, KEY_BYTES, MAX_APPROVALS, Approval, ObjectId, Stored, VaultId
 
 NOTHING_TO_APPROVE = "this vault is opened by a passphrase, which depends on no state of the machine"
@@ -272,12 +280,17 @@ class Vault:
             raise WrongSecret(
                 "this key is not the one that approves for this vault", hint="use the key of its creation"
             )
+        asked = files.conditions_of(VaultId(header.vault), home)
+        if not demands.genuine(
+            home.approvals[-1], asked
+        ):  # it says which registers are signed for, and nothing vouches yet
+            raise VaultDamaged("the file `vault` was altered: its newest approval is not the admin key's")
         seen = opening.agreed(header, needed(world.chip))
         registers = [register for register, _ in home.approvals[-1].values]
         approval = demands.approve(
             admin,
             {register: seen.registers[register] for register in registers},
-            files.conditions_of(VaultId(header.vault), home).ref,
+            asked.ref,
         )
         unlocked = unlock(header, home, approval)
         found = opening.believed(data, state, Unlocked(unlocked.kek, seen.counts))
