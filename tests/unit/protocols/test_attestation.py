@@ -586,3 +586,11 @@ def test_firmware_of_which_too_little_is_known_is_not_called_sound(monkeypatch):
     world = World(chip(b"1"))
     world.enter(NODE, chip(b"1"))
     assert world.proven[NODE].proven[0].claims == ("approved", "resident-key", "sealed-to-policy")
+
+
+def test_firmware_of_a_maker_nobody_keeps_a_list_of_is_not_called_sound():
+    world = World()
+    unheard = Approved(ek=named(chip(b"1")), maker="ZZZZ")
+    world.of_hub(session.PolicyChanged(Rules(Policy(pcrs=PCRS, approved=(unheard,)))))
+    world.enter(NODE, chip(b"1"))
+    assert world.proven[NODE].proven[0].claims == ("approved", "resident-key", "sealed-to-policy")
