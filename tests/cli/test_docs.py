@@ -1,5 +1,6 @@
 """The pages are run: README and tutorial as they stand, and the tables of errors and attacks against what is there."""
 
+import ast
 import json
 import os
 import re
@@ -128,6 +129,23 @@ def test_the_table_of_errors_is_the_tree():
     assert sorted(rows) == sorted(wanted)
     drawn = re.findall(r"[├└]── (\w+)", errors.__doc__)
     assert sorted(drawn) == sorted(kind.__name__ for kind in tree(errors.PropolisError))
+
+
+def reasons():
+    """Every reason that a `Rejected` of ours is raised with, as far as it stands there as a word."""
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Rejected":
+                yield from (word.value for word in node.args[:1] if isinstance(word, ast.Constant))
+
+
+def test_the_pages_of_evidence_name_every_reason_of_a_refusal():
+    """docs/reference/errors.md sends people there, saying that all of them are there; `log_*` stands for its family."""
+    named = set(re.findall(r"`([a-z0-9_]+\*?)`", SPECS["attestation.md"] + SPECS["evidence.md"]))
+    families = tuple(each[:-1] for each in named if each.endswith("_*"))
+    found = set(reasons())
+    assert len(found) > 80
+    assert {each for each in found - named if not each.startswith(families)} == set()
 
 
 def test_the_page_of_attacks_names_what_is_there():

@@ -6,9 +6,12 @@ import shutil
 import pytest
 
 from propolis.adapters.tpm.emulator import Emulator
+from propolis.adapters.tpm.engine import Engine
 from propolis.adapters.tpm.lines import DeviceLine, SocketLine
 from propolis.adapters.tpm.recorded import RecordedLine, Recorder
 from propolis.adapters.tpm.tbs import TbsLine
+from propolis.adapters.world.system import SystemEntropy
+from propolis.crypto.tpm.ids import Command
 from propolis.terms.errors import TpmError, TpmMissing
 from propolis.testing import tpm as suite
 
@@ -95,3 +98,56 @@ def test_a_recording_answers_nothing_else():
     line = RecordedLine([(b"one", b"1")])
     with pytest.raises(TpmError, match="something else"):
         line.transact(b"two")
+
+
+# -- the engine over a line that answers as it is told
+
+
+class Scripted:
+    """A line with answers for each command code; what was asked is kept."""
+
+    emulated = True
+
+    def __init__(self, answers):
+        self.answers, self.asked, self.closed = answers, [], False
+
+    def transact(self, command):
+        self.asked.append((int.from_bytes(command[6:10], "big"), command[10:]))
+        return self.answers.get(self.asked[-1][0], answer(b""))
+
+    def close(self):
+        self.closed = True
+
+
+def answer(body, *, code=0, length=None):
+    return (
+        b"\x80\x01" + (len(body) + 10 if length is None else length).to_bytes(4, "big") + code.to_bytes(4, "big") + body
+    )
+
+
+SESSION = (0x02000001).to_bytes(4, "big")
+
+
+def test_what_was_left_loaded_is_flushed_when_the_line_is_closed():
+    line = Scripted({Command.START_AUTH_SESSION: answer(SESSION + b"rest")})
+    engine = Engine(line, SystemEntropy())
+    engine.run(Command.START_AUTH_SESSION, returns_handle=True)
+    engine.close()
+    assert line.asked[-1] == (Command.FLUSH_CONTEXT, SESSION)
+    assert line.closed
+
+
+def test_a_line_is_closed_also_where_the_tpm_flushes_nothing():
+    line = Scripted({Command.START_AUTH_SESSION: answer(SESSION), Command.FLUSH_CONTEXT: answer(b"", code=0x1C4)})
+    engine = Engine(line, SystemEntropy())
+    engine.run(Command.START_AUTH_SESSION, returns_handle=True)
+    engine.close()
+    assert line.closed
+
+
+@pytest.mark.parametrize(
+    "data", [answer(b"x", length=10), answer(b"x", length=12), answer(b"")[:9], answer(bytes(5000))]
+)
+def test_an_answer_of_another_length_than_it_says_is_a_typed_error(data):
+    with pytest.raises(TpmError, match="bytes"):
+        Engine(Scripted({Command.GET_RANDOM: data}), SystemEntropy()).run(Command.GET_RANDOM)

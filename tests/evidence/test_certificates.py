@@ -3,6 +3,7 @@
 import datetime
 
 import mint
+import mint_tpm
 import pytest
 from cryptography import x509 as theirs
 from cryptography.hazmat.primitives import hashes
@@ -11,6 +12,8 @@ from cryptography.x509.oid import NameOID
 
 from propolis.crypto import crl, der, keys, paths, x509
 from propolis.crypto.paths import Roots
+from propolis.crypto.tpm import public
+from propolis.decisions.appraisal import endorsement
 from propolis.terms.errors import Rejected
 
 NOW = mint.NOW
@@ -268,3 +271,12 @@ def test_one_good_list_beside_an_old_one_counts_and_a_good_one_always_revokes():
     refused("revoked", crl.revoked, path, [old, good, bad], NOW)
     refused("crl_expired", crl.revoked, path, [old], NOW)
     assert crl.until(path, [old, good], NOW) == good.until
+
+
+def test_an_endorsement_holds_no_longer_than_the_first_certificate_of_its_path_to_end():
+    sooner = datetime.datetime(2026, 9, 1, tzinfo=datetime.UTC)
+    root = mint.certificate("maker", mint.key("maker"), end=sooner)
+    ek = public.parse(mint_tpm.evidence().ek)
+    found = endorsement.verify(ek, mint_tpm.ek_certificate(), (), mint.roots(root), NOW)
+    assert x509.parse(mint_tpm.ek_certificate()).not_after > sooner.timestamp()
+    assert found.until == sooner.timestamp()

@@ -133,6 +133,8 @@ ROWS = [
     ("AK decrypt", lambda: checked(ak=area(TOLD.ak, more=Attribute.DECRYPT)), "ak_attrs"),
     ("AK not fixedTPM", lambda: checked(ak=area(TOLD.ak, without=Attribute.FIXED_TPM)), "ak_attrs"),
     ("AK owner hierarchy", lambda: checked(attested(signer=public.qualified(AK, hierarchy=Handle.OWNER))), "ak_hierarchy"),
+    ("EK: a key that signs in its place", lambda: examined(ek=TOLD.ak, certificate=b""), "ek_attrs"),
+    ("EK: one that may leave its TPM", lambda: examined(ek=area(TOLD.ek, without=Attribute.FIXED_TPM).raw), "ek_attrs"),
     ("clock backwards", lambda: checked(before=later(clock=1001)), "clock_rollback"),
     ("resetCount backwards", lambda: checked(before=later(resets=2)), "clock_rollback"),
     ("restartCount backwards", lambda: checked(before=later(restarts=1)), "clock_rollback"),

@@ -48,7 +48,10 @@ def demo_proof(as_json: bool) -> int:
     (target / "demo-proof.json").write_text(json.dumps(report, indent=2) + "\n")
     good = (
         report["verified"]
+        and report["tasks_on_proven"] == TASKS
         and not report["tasks_elsewhere"]
+        and report["unproven"] == 1
+        and report["pending_reason"]
         and report["refused"] == 1
         and report["proven"] == len(GOOD)
     )

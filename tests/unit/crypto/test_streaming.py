@@ -1,6 +1,7 @@
 """Sealed streams: what goes in comes out; what is moved, cut, repeated, grown or of another key does not open."""
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,3 +65,10 @@ def test_after_the_last_chunk_and_in_odd_sizes_nothing_is_sealed():
         sealer.seal(b"", last=True)
     with pytest.raises(SealBroken):
         Opener(KEY, PREFIX, ABOUT).open(streaming.MAX_CHUNKS + 1, b"", last=True)
+
+
+def test_a_chunk_that_is_too_short_for_its_place_does_not_open_even_under_the_right_key():
+    """Places in a stream are counted in whole chunks: who reads from the middle would read something else."""
+    short = AESGCM(KEY).encrypt(PREFIX + bytes(4) + b"\0", b"short", ABOUT)
+    with pytest.raises(SealBroken):
+        Opener(KEY, PREFIX, ABOUT).open(0, short, last=False)

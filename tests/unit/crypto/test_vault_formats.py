@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from propolis.crypto.vault import code, index, state, wraps
 from propolis.crypto.vault.index import Entry, Version
 from propolis.terms.errors import DataError, UnknownObject, VaultDamaged, WrongSecret
-from propolis.terms.vault import ObjectId, VaultId
+from propolis.terms.vault import Approval, ObjectId, SealedKey, VaultId
 
 VAULT, KEK, CODE = VaultId(b"v" * 16), b"K" * 32, b"c" * 20
 HEADER = state.Header(
@@ -205,3 +205,15 @@ def test_a_new_key_carries_every_data_key_over():
         index.unwrap(
             b"L" * 32, VAULT, index.about(VAULT, "other", 1, ObjectId(b"o" * 16)), moved["name"].versions[0].key
         )
+
+
+@pytest.mark.parametrize("registers", [(7, 4), (7, 7)])
+def test_an_approval_with_registers_twice_or_out_of_order_is_refused(registers):
+    """The TPM reads them in order: another order would be signed for something else."""
+    approval = Approval(values=tuple((number, b"r" * 32) for number in registers), signature=b"s" * 64)
+    home = state.TpmHome(
+        storage=b"k", sealed=SealedKey(b"a" * 32, b"b" * 32), admin=b"p" * 65, series=1, pin=False, epoch_counter=0,
+        epoch_limit=0, approvals=(approval,),
+    )  # fmt: skip
+    with pytest.raises(VaultDamaged, match="registers out of order"):
+        state.split(whole(msgspec.structs.replace(HEADER, home=home)))

@@ -10,7 +10,9 @@ from propolis.adapters.store.memory import MemoryStore
 from propolis.adapters.tpm.software import SoftwareAttester
 from propolis.crypto import ear
 from propolis.crypto.tpm import public
-from propolis.decisions.appraisal.policy import Approved, Policy, Rules
+from propolis.crypto.tpm.ids import Handle
+from propolis.decisions.appraisal.policy import Approved, Policy, Rehearsal, Rules
+from propolis.decisions.weaknesses import Weakness, Weaknesses
 from propolis.messages import attestation as say
 from propolis.messages import codec
 from propolis.protocols import session
@@ -399,3 +401,196 @@ def test_a_machine_whose_node_was_removed_is_enrolled_anew():
     assert not list(world.rows.scan("attested"))
     world.enter(OTHER, chip(b"1"))
     assert world.proven[OTHER].proven
+
+
+# -- what belongs to one round stays in it
+
+
+class Slow(World):
+    """Evidence is judged when the test says so."""
+
+    def __init__(self, *chips):
+        super().__init__(*chips)
+        self.waiting = []
+
+    def appraised(self, work):
+        self.waiting.append(work)
+        return TimePassed()
+
+    def judge(self, work):
+        self.of_hub(super().appraised(work))
+
+
+def test_evidence_shown_twice_in_one_round_is_judged_once():
+    """Judging costs us more than sending costs a node."""
+    world, sent = Slow(chip(b"1")), []
+    world.tamper = lambda evidence: sent.append(evidence) or evidence
+    world.enter(NODE, chip(b"1"))
+    world.of_hub(session.Said(NODE, sent[0], (b"", b"")))
+    assert len(world.waiting) == 1
+    world.judge(world.waiting[0])
+    assert world.proven[NODE].proven
+
+
+def test_a_judgement_of_a_round_that_is_over_counts_in_no_later_one():
+    world, machine = Slow(chip(b"1")), chip(b"1")
+    world.enter(NODE, machine)
+    world.of_hub(session.PolicyChanged(rules()))  # now nobody vouches for it: a new round
+    first, second = world.waiting
+    world.judge(first)
+    assert NODE not in world.proven or not world.proven[NODE].proven
+    world.judge(second)
+    assert world.reason() == "pending"
+
+
+def test_a_result_holds_no_longer_than_the_evidence_under_it(monkeypatch):
+    world, conclude = World(chip(b"1")), appraising.conclude
+
+    def ending(*args):
+        found = conclude(*args)
+        return msgspec.structs.replace(found, judged=msgspec.structs.replace(found.judged, until=EPOCH + 60))
+
+    monkeypatch.setattr(appraising, "conclude", ending)
+    world.enter(NODE, chip(b"1"))
+    assert world.told[-1][1].until == EPOCH + 60
+    world.mute.add(NODE)
+    world.later(60)
+    assert world.reason() == "expired"
+
+
+def test_under_a_policy_of_other_registers_a_node_is_judged_from_the_beginning():
+    """Held against the old lease, registers that were not asked before would look like a drift."""
+    world = World(chip(b"1"))
+    world.enter(NODE, chip(b"1"))
+    fewer = Policy(pcrs=(0, 7), approved=(Approved(ek=named(chip(b"1")), maker="IFX"),))
+    world.of_hub(session.PolicyChanged(Rules(fewer)))
+    assert world.proven[NODE].proven
+
+
+def test_evidence_of_another_kind_than_announced_is_refused():
+    world = World(chip(b"1"))
+    world.tamper = lambda evidence: msgspec.structs.replace(evidence, kind="software-key/1")
+    world.enter(NODE, chip(b"1"))
+    assert world.reason() == "envelope_type"
+
+
+def challenged(nonce):
+    return session.Said(HUB, say.Challenge(nonce=nonce, pcrs=(0,), bank=11))
+
+
+def test_a_node_sends_nothing_of_a_round_that_is_over():
+    node = Attester(HUB, NODE, (KIND,))
+    (old,) = node.handle(challenged(b"a" * 32), 0.0)
+    (new,) = node.handle(challenged(b"b" * 32), 0.0)
+    assert node.handle(WorkDone(old.ticket, (say.Evidence(nonce=b"a" * 32, kind=KIND), ())), 0.0) == []
+    (sent,) = node.handle(WorkDone(new.ticket, (say.Evidence(nonce=b"b" * 32, kind=KIND), ())), 0.0)
+    assert sent.message.nonce == b"b" * 32
+    (failing,) = node.handle(challenged(b"c" * 32), 0.0)
+    node.handle(challenged(b"d" * 32), 0.0)
+    assert node.handle(WorkFailed(failing.ticket, "tpm", "gone"), 0.0) == []
+
+
+@pytest.mark.parametrize("change", [session.Connected(), session.Disconnected()])
+def test_a_round_ends_with_the_connection_it_came_on(change):
+    node = Attester(HUB, NODE, (KIND,))
+    (shown,) = node.handle(challenged(b"a" * 32), 0.0)
+    node.handle(change, 0.0)
+    assert node.handle(WorkDone(shown.ticket, (say.Evidence(nonce=b"a" * 32, kind=KIND), ())), 0.0) == []
+    assert node.handle(session.Said(HUB, say.Activate(nonce=b"a" * 32, blob=b"", secret=b"")), 0.0) == []
+
+
+# -- what is refused before anything else is looked at
+
+
+def test_a_register_shown_twice_is_refused():
+    world = World(chip(b"1"))
+    world.tamper = lambda said: msgspec.structs.replace(
+        said, pcrs=(*said.pcrs, said.pcrs[0]), values=(*said.values, said.values[0])
+    )
+    world.enter(NODE, chip(b"1"))
+    assert world.reason() == "pcr_missing"
+
+
+@pytest.mark.parametrize("now", [0.0, -1.0, float("nan"), float("inf")])
+def test_who_does_not_know_the_time_judges_nothing(now, monkeypatch):
+    world, conclude = World(chip(b"1")), appraising.conclude
+    monkeypatch.setattr(appraising, "conclude", lambda work, known, _: conclude(work, known, now))
+    world.enter(NODE, chip(b"1"))
+    assert world.reason() == "clock"
+
+
+def test_an_emulated_chip_is_called_so_whatever_certificate_it_brings():
+    world = World(chip(b"1"))
+    world.tamper = lambda evidence: msgspec.structs.replace(evidence, certificate=b"none")
+    world.enter(NODE, SoftwareAttester(b"1"))
+    assert world.reason() == "emulated"
+
+
+def test_an_emulated_chip_that_the_operator_vouches_for_is_none_of_a_rehearsals_either():
+    """Only the rehearsal's own root makes one count, and labelled: by approval it would pass for a chip."""
+    rehearsal = Rehearsal(i_know_that_an_emulated_tpm_proves_nothing=True, roots=("0" * 64,))
+    world, machine = World(), SoftwareAttester(b"1")
+    world.of_hub(session.PolicyChanged(rules(machine, rehearsal=rehearsal)))
+    world.enter(NODE, machine)
+    assert world.reason() == "emulated"
+
+
+def test_a_chip_that_was_not_shut_down_in_good_order_is_refused_where_the_policy_asks():
+    world = World()
+    world.of_hub(session.PolicyChanged(rules(chip(b"1"), strict_clock=True)))
+    world.enter(NODE, chip(b"1", safe=False))
+    assert world.reason() == "clock_unsafe"
+    world.of_hub(session.PolicyChanged(rules(chip(b"1"))))
+    assert world.proven[NODE].proven
+
+
+def test_a_policy_that_wants_clean_measurements_refuses_who_shows_none():
+    world = World()
+    world.of_hub(session.PolicyChanged(rules(chip(b"1"), measurements="clean")))
+    world.enter(NODE, chip(b"1"))
+    assert world.reason() == "ima_violation"
+
+
+def test_a_storage_key_vouched_for_in_an_earlier_round_is_refused():
+    world, kept = World(chip(b"1")), []
+    world.tamper = lambda evidence: kept.append(evidence) or evidence
+    world.enter(NODE, chip(b"1"))
+    old = kept[0]
+    world.tamper = lambda said: msgspec.structs.replace(
+        said, srk_attest=old.srk_attest, srk_signature=old.srk_signature
+    )
+    world.later(LEASE_SECONDS / 2)
+    assert world.reason() == "srk_binding"
+
+
+def test_a_storage_key_outside_the_owners_hierarchy_is_refused():
+    world, machine = World(chip(b"1")), chip(b"1")
+    srk = public.parse(asyncio.run(machine.identity()).srk)
+    home, other = (public.qualified(srk, hierarchy=where) for where in (Handle.OWNER, Handle.NULL))
+
+    def moved(said):
+        attest = said.srk_attest.replace(home, other)
+        return msgspec.structs.replace(said, srk_attest=attest, srk_signature=machine._signed(attest))
+
+    world.tamper = moved
+    world.enter(NODE, machine)
+    assert world.reason() == "srk_binding"
+
+
+def test_firmware_of_which_too_little_is_known_is_not_called_sound(monkeypatch):
+    """A weakness of some processors: a quote does not say which one is there."""
+    unsure = Weakness(
+        name="w", maker="IFX", processors=((6, 0, 255),), by=0, because="b", raises="r", source="s", date="2026-01-01"
+    )
+    monkeypatch.setitem(World.appraised.__globals__, "KNOWN", Weaknesses(date="2026-01-01", weakness=(unsure,)))
+    world = World(chip(b"1"))
+    world.enter(NODE, chip(b"1"))
+    assert world.proven[NODE].proven[0].claims == ("approved", "resident-key", "sealed-to-policy")
+
+
+def test_firmware_of_a_maker_nobody_keeps_a_list_of_is_not_called_sound():
+    world = World()
+    unheard = Approved(ek=named(chip(b"1")), maker="ZZZZ")
+    world.of_hub(session.PolicyChanged(Rules(Policy(pcrs=PCRS, approved=(unheard,)))))
+    world.enter(NODE, chip(b"1"))
+    assert world.proven[NODE].proven[0].claims == ("approved", "resident-key", "sealed-to-policy")

@@ -40,7 +40,6 @@ _FORMAT_ONE = {
     0x026: "the policy's check failed",
     0x012: "does not match",
 }
-AUTH_FAIL, POLICY_FAIL, INTEGRITY = 0x08E, 0x09D, 0x09F
 
 
 class Shape(msgspec.Struct, frozen=True):

@@ -9,7 +9,6 @@ from propolis.decisions.appraisal.result import Endorsements
 from propolis.terms.errors import Rejected
 
 MAX_EVIDENCE = 4 << 20  # bytes, wrapping included
-MAX_CHAIN = 16
 _NAMES = ("evidence", "quote", "report", "token", "document")
 _LOG = "cc_eventlog"
 _PRINTED = bytes(range(32, 128)) + b"\t\r\n"
