@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,8 +33,11 @@ HELD = {"name": Entry(name="name", keep=2, last=1, versions=(version(),))}
 
 
 def whole(header=HEADER, held=HELD, kek=KEK):
-    bound = state.digest(state.encode(header))
-    return state.join(kek, header, index.seal(kek, VAULT, held, bound, b"x" * 32))
+    """A state file as whoever holds the key can write it: unlike `join` and `seal`, nothing is read back first."""
+    raw, salt = state.encode(header), b"x" * 32
+    plain = msgspec.msgpack.encode(tuple(held[name] for name in sorted(held)))
+    sealed = AESGCM(state.derive(kek, VAULT, b"index", salt)).encrypt(bytes(12), plain, state.digest(raw))
+    return state.MAGIC + len(raw).to_bytes(4, "big") + raw + state.mac(kek, VAULT, raw) + salt + sealed
 
 
 def opened(data, kek=KEK):
@@ -72,7 +76,17 @@ def test_what_is_no_code_is_refused(text):
 
 
 def test_a_state_comes_back():
+    bound = state.digest(state.encode(HEADER))
+    assert state.join(KEK, HEADER, index.seal(KEK, VAULT, HELD, bound, b"x" * 32)) == whole()
     assert opened(whole()) == (HEADER, HELD)
+
+
+def test_nothing_is_written_that_no_opening_would_read():
+    home = msgspec.structs.replace(HEADER.home, cost=13)
+    with pytest.raises(DataError, match="nothing was written"):
+        state.join(KEK, msgspec.structs.replace(HEADER, home=home), b"index")
+    with pytest.raises(DataError, match="nothing was written"):
+        index.seal(KEK, VAULT, {"a": Entry(name="a", keep=1, last=1, versions=())}, b"b" * 32, b"x" * 32)
 
 
 def test_every_changed_bit_of_a_state_is_refused():
