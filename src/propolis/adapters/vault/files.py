@@ -7,6 +7,7 @@ new one. Object files are named by 16 random bytes in hex, and `.part` or `.gone
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,6 +21,7 @@ from propolis.terms.vault import ID_BYTES, ObjectId
 
 STATE = "vault"
 _BUFFER = 1 << 20
+_FLAGS = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _SUFFIX = {Stage.PART: ".part", Stage.WHOLE: "", Stage.GONE: ".gone"}
 
 
@@ -57,7 +59,7 @@ class FileFolder:
     def state(self) -> bytes | None:
         """Return the state file."""
         try:
-            with (self._path / STATE).open("rb") as file:
+            with _opened(self._path / STATE) as file:
                 data = file.read(MAX_STATE + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -102,7 +104,7 @@ class FileFolder:
         for stage in (Stage.WHOLE, Stage.PART, Stage.GONE, Stage.WHOLE):  # the last: it moved while we looked
             path = self._at(item, stage)
             try:
-                return FileSource(path.open("rb"))
+                return FileSource(_opened(path))
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -153,8 +155,20 @@ class FileFolder:
             raise _told(self._path, error) from error
 
 
+def _opened(path: Path) -> BinaryIO:
+    """Open a file to read. A pipe or a device in its place is refused, never waited for."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _FLAGS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is no file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def _written(path: Path, parts: Iterable[bytes]) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    """Write a new file: what lay there is left, never written through (a link may lead anywhere)."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS
     with os.fdopen(os.open(path, flags, 0o600), "wb", buffering=_BUFFER) as file:
         for part in parts:
             file.write(part)

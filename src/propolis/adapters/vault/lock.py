@@ -8,6 +8,7 @@ from pathlib import Path
 
 from propolis.terms.errors import ConfigError, StoreError
 
+_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 POLL = 0.02  # seconds: no system tells without a thread of ours that a lock is free
 
 
@@ -15,7 +16,7 @@ POLL = 0.02  # seconds: no system tells without a thread of ours that a lock is 
 def held(path: Path, patience: float) -> Iterator[None]:
     """Hold the lock meanwhile. Raises ConfigError when another process still has it after so many seconds."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600)
     except OSError as error:
         raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
     try:
