@@ -18,6 +18,7 @@ from propolis.messages import codec
 from propolis.protocols import session
 from propolis.protocols.attestation import appraising
 from propolis.protocols.attestation import events as ev
+from propolis.protocols.attestation import verifier as verifying
 from propolis.protocols.attestation.attester import Attester
 from propolis.protocols.attestation.verifier import AGAIN_SECONDS, PAUSE_SECONDS, ROUND_SECONDS, Verifier
 from propolis.protocols.machine import Mail, Persist, Tell, TimePassed, WorkDone, WorkFailed
@@ -436,11 +437,35 @@ def test_a_judgement_of_a_round_that_is_over_counts_in_no_later_one():
     world, machine = Slow(chip(b"1")), chip(b"1")
     world.enter(NODE, machine)
     world.of_hub(session.PolicyChanged(rules()))  # now nobody vouches for it: a new round
-    first, second = world.waiting
+    [first] = world.waiting
     world.judge(first)
     assert NODE not in world.proven or not world.proven[NODE].proven
+    world.later(PAUSE_SECONDS)
+    _, second = world.waiting
     world.judge(second)
     assert world.reason() == "pending"
+
+
+def test_evidence_of_one_node_waits_once_and_of_all_nodes_within_a_bound(monkeypatch):
+    """Judging is slower than sending: what leaves and comes back with more must not pile up in memory."""
+    world = Slow(chip(b"1"))
+    for _ in range(5):
+        world.enter(NODE, chip(b"1"))
+        world.later(PAUSE_SECONDS)
+        world.of_hub(session.NodeLost(NODE))
+    [first] = world.waiting
+    monkeypatch.setattr(verifying, "MAX_JUDGING", verifying.EACH_JUDGING)
+    world.enter(OTHER, chip(b"2"))
+    assert (world.reason(OTHER), len(world.waiting)) == ("busy", 1)
+    world.enter(NODE, chip(b"1"))
+    world.judge(first)  # of a round that is long over: it only makes room
+    assert NODE not in world.proven
+    world.later(PAUSE_SECONDS)
+    _, second = world.waiting
+    world.judge(second)
+    assert world.proven[NODE].proven
+    world.later(AGAIN_SECONDS)
+    assert [work.node for work in world.waiting] == [NODE, NODE, OTHER]
 
 
 def test_a_result_holds_no_longer_than_the_evidence_under_it(monkeypatch):

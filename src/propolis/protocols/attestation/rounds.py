@@ -6,6 +6,10 @@ from propolis.decisions.appraisal.member import Judged
 from propolis.terms.evidence import NOTHING, Proven
 from propolis.terms.time import Instant
 
+MAX_BEGUN = 65_536  # nodes of which the beginning of their last round is remembered
+MAX_JUDGING = 256 * 2**20  # bytes of evidence that wait to be judged, of all nodes
+EACH_JUDGING = 64 * 1024  # of which each counts for so many, beside its logs
+
 
 class Stage(StrEnum):
     """Where a round stands."""

@@ -18,7 +18,7 @@ from propolis.ports.store import Drop, Put, Rows
 from propolis.protocols import session
 from propolis.protocols.attestation import events as ev
 from propolis.protocols.attestation import results
-from propolis.protocols.attestation.rounds import Round, Stage, Standing
+from propolis.protocols.attestation.rounds import EACH_JUDGING, MAX_BEGUN, MAX_JUDGING, Round, Stage, Standing
 from propolis.protocols.machine import Action, Event, Mail, Persist, TimePassed, WorkDone, WorkFailed
 from propolis.terms.errors import Rejected
 from propolis.terms.evidence import NOTHING, Proven
@@ -28,7 +28,6 @@ from propolis.terms.time import Instant
 ATTESTED = "attested"
 ROUND_SECONDS = 120.0  # a slow chip makes a key and two signatures in it
 PAUSE_SECONDS = 5.0  # between two rounds of one node, however often it comes back: judging costs us more than asking it
-MAX_BEGUN = 65_536
 AGAIN_SECONDS = 60.0  # after a round that came to nothing
 HARDWARE = ("tpm2-quote/1",)
 Output = Action | Mail
@@ -50,6 +49,9 @@ class Verifier:
         self._nodes: dict[NodeId, Standing] = {}
         self._begun: dict[NodeId, Instant] = {}  # when a node's last round began, also while it is away
         self._work: dict[int, tuple[NodeId, bytes]] = {}  # ticket -> node, and the nonce of its round
+        self._judging: dict[
+            NodeId, tuple[int, int]
+        ] = {}  # ticket and bytes, until judged: also of a round that is over
         self._last_ticket = 0
         self._now = Instant(0.0)
         self._out: list[Output] = []
@@ -114,6 +116,9 @@ class Verifier:
         node.next = None
         if not node.kinds:
             return
+        if name in self._judging:  # it came back before we were done with it: what is kept of one node has a bound
+            node.round, node.next = None, Instant(self._now + PAUSE_SECONDS)
+            return
         if len(self._begun) >= MAX_BEGUN:
             self._begun = {each: at for each, at in self._begun.items() if self._now < at + PAUSE_SECONDS}
         self._begun[name] = self._now
@@ -152,9 +157,14 @@ class Verifier:
         if evidence.kind not in node.kinds or len(body) > 2 or sum(map(len, body)) > 2 * say.MAX_LOGS:
             self._refuse(peer, "envelope_type", "not the evidence that was announced")
             return
+        size = EACH_JUDGING + sum(map(len, body))
+        if size + sum(waiting for _, waiting in self._judging.values()) > MAX_JUDGING:
+            self._refuse(peer, "busy", "too much evidence waits to be judged; this node is asked again in a minute")
+            return
         node.round.stage = Stage.JUDGED
         before = self._rows.get(peer)
         ticket = self._ticket(peer, node.round)
+        self._judging[peer] = (ticket, size)
         self._out.append(ev.Appraise(ticket, peer, evidence, body, self._rules, before, leased=node.until is not None))
 
     def _judged(self, peer: NodeId, node: Standing, found: ev.Conclusion) -> None:
@@ -248,6 +258,8 @@ class Verifier:
     def _asked(self, ticket: int) -> tuple[NodeId, Standing | None]:
         """Return whose work it was, and how that node stands, if the round it was for goes on."""
         peer, nonce = self._work.pop(ticket, (NodeId(b""), b""))
+        if self._judging.get(peer, (0, 0))[0] == ticket:
+            del self._judging[peer]
         node = self._nodes.get(peer)
         return peer, node if node is not None and node.round is not None and node.round.nonce == nonce else None
 
