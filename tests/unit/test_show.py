@@ -44,6 +44,15 @@ def test_plain_text_is_untouched():
     assert clean("Größe 3 → 4\n\tdone ✓") == "Größe 3 → 4\n\tdone ✓"
 
 
+def test_what_nobody_sees_is_shown():
+    """Names that differ by a character without width or ink, a direction of Arabic's own, tags."""
+    for hidden in "\u200b\ufeff\u2060\u00ad\u061c\U000e0041":
+        assert clean(f"hub{hidden}") == f"hub{ascii(hidden)[1:-1]}".replace("xad", "u00ad")
+        assert hidden not in clean(f"hub{hidden}")
+    joined = "👩\u200d💻 नमस्\u200dते"  # how these are written
+    assert clean(joined) == joined
+
+
 def test_a_log_line_stays_one_line():
     record = logging.LogRecord("p", logging.ERROR, __file__, 1, "turned away: %s", ("x\nERROR forged\x1b[2J",), None)
     text = OneLine("%(levelname)s %(message)s").format(record)
