@@ -464,6 +464,8 @@ def test_a_counter_that_somebody_removed_or_raised_releases_nothing():
     safe.chip.increment(header.home.epoch_counter)
     with pytest.raises(VaultRevoked):
         safe.open()
+    with pytest.raises(VaultRevoked):  # and no registers are approved for a copy that is over
+        Vault.approve_by_code(safe.world, safe.code)
     safe.chip.undefine(header.home.epoch_counter)
     with pytest.raises(VaultForeign, match="no longer has the vault's counter"):
         safe.open()
