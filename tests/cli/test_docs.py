@@ -170,7 +170,9 @@ def test_the_page_of_attacks_names_what_is_there():
 
 
 SPECS = {path.name: path.read_text() for path in (ROOT / "docs/specs").glob("*.md")}
-STEPS = {name: set(re.findall(r"(?:^ *|\*\*)(\d+[a-z]?)\.(?: |\*\*)", text, re.MULTILINE)) for name, text in SPECS.items()}
+STEPS = {
+    name: set(re.findall(r"(?:^ *|\*\*)(\d+[a-z]?)\.(?: |\*\*)", text, re.MULTILINE)) for name, text in SPECS.items()
+}
 LETTERED = {name: set(re.findall(r"\*\*([A-Z]+\d+)\*\*", text)) for name, text in SPECS.items()}
 """Pages of many subjects number their steps by subject: P1, P2, V1."""
 

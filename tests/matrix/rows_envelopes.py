@@ -73,6 +73,7 @@ ROWS = [
     ("envelope: another type inside", lambda: snp(wrapped(type="tdx-quote/1")), "envelope_type"),
     ("envelope: two evidences", lambda: snp(wrapped(report=REPORT.hex())), "envelope_evidence"),
     ("envelope: two evidences of a TPM", lambda: tpm(quote="00"), "envelope_evidence"),
+    ("envelope: registers of a bank that is not taken", lambda: tpm(pcrs={"sm3": {"0": "00" * 32}}, bank="sm3"), "hash_alg"),
     ("envelope: a key twice", lambda: snp(b'{"evidence": "00", "evidence": "01"}'), "envelope_json"),
     ("envelope: oversize base64", lambda: snp(b"A" * (4 << 20) + b"A"), "oversize"),
     ("envelope: oversize base64 in JSON", lambda: tpm(ak="A" * (4 << 20)), "oversize"),

@@ -11,6 +11,7 @@ from propolis.decisions.appraisal.firmware import Kind
 from propolis.terms.errors import Rejected
 
 EVENTS = entries()
+SM3 = 0x12
 SWITCH, LOADER = EVENTS[1], EVENTS[3]
 
 
@@ -87,5 +88,7 @@ ROWS = [
     ("IMA: unknown template", lambda: measured(LIST.replace(b"ima-ng", b"ima-xy")), "ima_template"),
     ("IMA: NUL in path", nul_in_path, "ima_path"),
     ("IMA: NUL in a list of lines", lambda: measured(LIST.replace(b"library-1", b"lib\0ary-1")), "ima_path"),
+    ("IMA: a million and one lines", lambda: ima.parse_ascii(b"\n" * 1_000_001), "ima_count"),
+    ("log: a bank of a hash that is not taken", lambda: log(*EVENTS, head=header(((4, 20), (SM3, 32)))), "log_alg"),
     ("IMA: another register", lambda: measured(LIST.replace(b"10 ", b"11 ", 1)), "ima_pcr"),
 ]  # fmt: skip
