@@ -11,7 +11,7 @@ import msgspec
 from propolis.crypto import crl, keys, paths, x509
 from propolis.crypto.paths import Roots
 from propolis.crypto.x509 import Certificate
-from propolis.decisions.appraisal import collateral, dcap_quote, levels, pck
+from propolis.decisions.appraisal import collateral, dcap_quote, levels, pck, vetting
 from propolis.decisions.appraisal.collateral import Collateral
 from propolis.decisions.appraisal.dcap_quote import SGX, Quote, SgxBody
 from propolis.decisions.appraisal.levels import Standing
@@ -79,7 +79,7 @@ def prove(evidence: bytes, endorsements: Endorsements, roots: Roots, now: Second
         _known_qe(qe, tee)
         standing = Standing(status="unknown", qe="unknown", advisories=())
     else:
-        judged = collateral.verified(
+        judged = vetting.verified(
             found,
             tee="SGX" if tee == SGX else "TDX",
             fmspc=platform.fmspc,

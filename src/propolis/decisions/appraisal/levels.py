@@ -5,9 +5,10 @@ After Intel's own library (Intel SGX/TDX DCAP Quote Verification Library, TCB le
 
 import msgspec
 
-from propolis.decisions.appraisal.collateral import Judged, Level, Module, QeIdentity, TcbInfo
+from propolis.decisions.appraisal.collateral import Level, Module, QeIdentity, TcbInfo
 from propolis.decisions.appraisal.dcap_quote import TDX, Quote, SgxBody
 from propolis.decisions.appraisal.pck import COMPONENTS, Platform
+from propolis.decisions.appraisal.vetting import Judged
 from propolis.terms.errors import Rejected
 
 UP_TO_DATE, OUT_OF_DATE, REVOKED = "UpToDate", "OutOfDate", "Revoked"
