@@ -33,6 +33,7 @@ WAYS = {
     "policy": "nothing to do: the fleet's policy changed, and it is asked anew by itself",
     "expired": "nothing to do where it comes back: it is asked anew by itself",
     "silent": "lender: see whether the TPM answers: propolis attest --identity",
+    "busy": "nothing to do: it is asked again in a minute, as more waits to be judged than the orchestrator keeps",
     "malfunction": "lender: see whether the TPM answers: propolis attest --identity",
     "no_evidence": "lender: see whether the TPM answers: propolis attest --identity",
     "envelope_type": "lender: see whether the TPM answers: propolis attest --identity",
