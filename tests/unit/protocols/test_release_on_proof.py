@@ -329,3 +329,17 @@ def test_a_key_that_is_being_sealed_stays_when_the_operators_word_comes_in_betwe
     answer = made.handle(WorkDone(sealing.ticket, b"sealed"), 1.0)[-1]
     assert isinstance(answer.message, say.Denied), answer
     assert ("removed" if word == "removal" else "policy changed") in answer.message.reason
+
+
+def test_a_key_for_an_emulated_machine_is_sealed_as_one(monkeypatch):
+    """Whoever seals it looks once more whether its owner rehearses still (tests/unit/test_withdrawn.py)."""
+    found = Release.vouched
+
+    def rehearsed(*asked):
+        vouched = found(*asked)
+        proven = tuple(msgspec.structs.replace(each, emulated=True) for each in vouched.proven)
+        return msgspec.structs.replace(vouched, proven=proven)
+
+    assert not asked(owner(chip()), shown(chip())).emulated
+    monkeypatch.setattr(Release, "vouched", rehearsed)
+    assert asked(owner(chip()), shown(chip())).emulated

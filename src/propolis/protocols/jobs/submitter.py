@@ -25,6 +25,7 @@ from propolis.protocols.machine import Action, BodyPart, Event, FromStore, Mail,
 from propolis.terms.contact import Contact
 from propolis.terms.credential import MAX_LIST_BYTES, SignedRemovals
 from propolis.terms.errors import MalformedMessage, ReleaseDenied
+from propolis.terms.evidence import emulated
 from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import Granted, JobSpec, Receipt
 from propolis.terms.policy import MAX_POLICY_BYTES, SignedPolicy
@@ -195,7 +196,10 @@ class Submitter:
             self._rows[node] = vouched.row
             self._out.append(Persist((Put(TABLE, node, codec.encode(vouched.row)),)))
         ticket = self._ticket(Sealing(job.spec.id, receipt.guest_id, kept, self._release.policy))
-        self._out.append(ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key, node, vouched.machine))
+        rehearsed = emulated(vouched.proven)
+        self._out.append(
+            ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key, node, vouched.machine, rehearsed)
+        )
 
     def _sealed(self, work: Sealing, sealed: bytes) -> None:
         receipt: Receipt = codec.decode(work.granted.receipt, Receipt)
