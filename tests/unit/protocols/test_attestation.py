@@ -12,10 +12,12 @@ from propolis.crypto import ear
 from propolis.crypto.tpm import public
 from propolis.crypto.tpm.ids import Attribute, Handle
 from propolis.crypto.tpm.marshal import sized, u32
+from propolis.decisions.appraisal.member import Row
 from propolis.decisions.appraisal.policy import Approved, Policy, Rehearsal, Rules
 from propolis.decisions.weaknesses import Weakness, Weaknesses
 from propolis.messages import attestation as say
 from propolis.messages import codec
+from propolis.ports.store import Put
 from propolis.protocols import session
 from propolis.protocols.attestation import appraising
 from propolis.protocols.attestation import events as ev
@@ -679,3 +681,17 @@ def test_one_endorsement_key_serves_one_node_in_whatever_area_it_is_shown(retold
     world.tamper = lambda evidence: msgspec.structs.replace(evidence, ek=other)
     world.enter(OTHER, machine)
     assert world.reason(OTHER) == "identity"
+
+
+def test_a_row_of_an_earlier_release_holds_its_key_too():
+    """It names the endorsement key by its Name alone; what is kept at the next round holds the key itself."""
+    world = World(chip(b"1"))
+    world.enter(NODE, chip(b"1"))
+    [(key, value)] = list(world.rows.scan("attested"))
+    world.rows.commit([Put("attested", key, codec.encode(msgspec.structs.replace(codec.decode(value, Row), key=b"")))])
+    reborn = World(chip(b"1"))
+    reborn.verifier.restore(world.rows, rules(chip(b"1")))
+    reborn.enter(NODE, chip(b"1"))
+    reborn.enter(OTHER, chip(b"1"))
+    assert reborn.proven[NODE].proven
+    assert reborn.reason(OTHER) == "identity"

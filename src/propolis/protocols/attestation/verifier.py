@@ -283,6 +283,7 @@ class Verifier:
             self._out.append(Persist((Drop(ATTESTED, peer),)))
 
     def _keep(self, peer: NodeId, row: Row) -> None:
+        self._holders.pop(self._rows.get(peer, row).serves, None)
         self._rows[peer] = row
         self._holders[row.serves] = peer
 
