@@ -119,7 +119,7 @@ class TpmChip:
     def increment(self, counter: int) -> int:
         """Count up by one."""
         with self._open() as tpm, keys.storage_key(tpm) as srk, tpm.session(srk) as session:
-            storage.increment(tpm, storage.counter(counter))
+            storage.increment(tpm, storage.counter(counter), session)
             value = _count(tpm, counter, session)
             if value is None:
                 raise TpmError(f"the TPM's counter {counter:#x} is gone")
