@@ -24,7 +24,9 @@ def define_counter(tpm: Tpm, index: int, session: Session) -> Entity:
     parameters = sized(b"") + sized(public)
     tpm.engine.run(Command.NV_DEFINE_SPACE, [OWNER], parameters, [session])
     fresh = Entity(index, policy.nv_counter_name(index, COUNTER))
-    increment(tpm, fresh, session)
+    tpm.engine.run(
+        Command.NV_INCREMENT, [fresh, fresh], auths=[Password()]
+    )  # not counted, it cannot be read in a session
     return counter(index)
 
 
