@@ -289,6 +289,33 @@ def test_a_tap_on_the_bus_sees_neither_key_nor_pin(machine):
     assert not any(kek in word or auth in word or PIN.encode() in word for word in words)
 
 
+def test_who_sits_on_the_bus_gets_no_other_registers_approved(machine):
+    """The admin key signs for the registers that the TPM tells: told in clear, they would be anybody's."""
+    real = machine.raw(lambda tpm: tpm.pcr_read([7]))[7]
+
+    class Between(Recorder):
+        def transact(self, command):
+            return super().transact(command).replace(real, b"\x66" * 32)
+
+    with pytest.raises(TpmError, match="changed on its way"):
+        Vault.approve_by_code(machine.with_line(lambda: Between(machine.emulator.line())), machine.code)
+    assert [dict(approval.values) for approval in machine.open().header.home.approvals] == [{7: real}]
+
+
+def test_who_sits_on_the_bus_cannot_say_that_a_revocation_was_counted(machine):
+    """Swallowed, it would leave older copies open, and nobody the wiser."""
+    counted = u16(Tag.SESSIONS) + u32(19) + u32(0) + u32(0) + b"\0\0\1\0\0"
+
+    class Swallowing(Recorder):
+        def transact(self, command):
+            return counted if command[6:10] == u32(Command.NV_INCREMENT) else super().transact(command)
+
+    vault = Vault.open(machine.with_line(lambda: Swallowing(machine.emulator.line())), PIN)
+    with pytest.raises(TpmError, match="changed on its way"):
+        vault.revoke(PIN)
+    assert "completed now" in machine.open().notes[0]
+
+
 def test_a_tpm_without_room_is_told_as_busy(machine):
     """Another program left its keys loaded; on a line without a sweep."""
 

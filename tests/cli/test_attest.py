@@ -1,5 +1,6 @@
 """`propolis attest` and `propolis verify` together, over an emulated TPM: what it shows holds, and proves no hardware."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -11,6 +12,9 @@ from propolis.adapters.tpm import rehearsal
 from propolis.adapters.tpm.client import Tpm
 from propolis.adapters.tpm.emulator import Emulator
 from propolis.adapters.world.system import SystemEntropy
+from propolis.cli import attest
+from propolis.decisions.appraisal import tpm2
+from propolis.decisions.appraisal.firmware import Kind
 from propolis.runtime.ending import Exit
 
 needs_swtpm = pytest.mark.skipif(
@@ -84,3 +88,12 @@ def test_an_operator_learns_what_was_loaded_and_what_makes_it_a_known_image(mach
     done = propolis("attest", REHEARSE, emulator.socket, "--out", tmp_path / "e.json", "--json")
     assert json.loads(done.stdout)["loaded"] == [image.hex()]
     assert image.hex() in propolis("attest", REHEARSE, emulator.socket, "--out", tmp_path / "e.json").stdout
+
+
+def test_a_firmware_log_that_has_nothing_of_the_quoted_bank_tells_of_nothing_loaded():
+    """Old firmware writes SHA-1 alone; the quote is of SHA-256."""
+    kernel = b"kernel"
+    log = (4).to_bytes(4, "little") + int(Kind.BOOT_APPLICATION).to_bytes(4, "little") + hashlib.sha1(kernel).digest()
+    log += len(kernel).to_bytes(4, "little") + kernel
+    shown = tpm2.Evidence(ak=b"", attest=b"", signature=b"", values={4: bytes(32)}, event_log=log)
+    assert attest._loaded(shown) == []

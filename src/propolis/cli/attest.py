@@ -140,12 +140,18 @@ def _endorsement(*, emulated: bool, certificate: bool) -> str:
 
 
 def _loaded(found: tpm2.Evidence) -> list[str]:
-    """Return the digests of what the firmware's log says was loaded, as fleet policy image add takes them."""
+    """Return the digests of what was loaded, as fleet policy image add takes them: where the log is what the registers hold."""
     try:
-        boot = firmware.read(eventlog.parse(found.event_log), found.bank) if found.event_log else None
+        log = eventlog.parse(found.event_log) if found.event_log else None
+        if log is None:
+            return []
+        eventlog.agrees(
+            log, found.values, found.bank
+        )  # also: it has this bank, as old firmware's of SHA-1 alone has not
+        boot = firmware.read(log, found.bank)
     except Rejected:
         return []
-    return [digest.hex() for digest in boot.applications] if boot is not None else []
+    return [digest.hex() for digest in boot.applications]
 
 
 def _record(found: tpm2.Evidence, out: Path) -> dict[str, Any]:

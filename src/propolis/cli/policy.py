@@ -91,7 +91,7 @@ def rehearse(home: Path, accept: bool, stop: bool, as_json: bool) -> None:
         _rehearses(home, accept)
     now = Fleet.rehearses(home)
     words = "gives keys to emulated machines where the operator's policy rehearses" if now else "gives them none"
-    emit(as_json, {"rehearsal": now}, text=f"this owner {words}; jobs that run keep to what they began with")
+    emit(as_json, {"rehearsal": now}, text=f"this owner {words}; guests that have a key keep it")
 
 
 @policy.command()
@@ -194,7 +194,7 @@ def _record(mandate: Mandate) -> dict[str, object]:
 
 
 def _rehearses(home: Path, rehearse: bool) -> None:
-    """Write down whether this owner gives keys to emulated TPMs; processes that run take it up when they start again."""
+    """Write down whether this owner gives keys to emulated TPMs; a yes counts for processes that start after it, a no at once."""
     path = home / "owner" / "fleet.json"
     known = config.read(path, config.FleetFile)
     if known is None:

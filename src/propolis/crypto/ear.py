@@ -12,6 +12,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from propolis.terms.credential import Moment
 from propolis.terms.errors import Rejected
 from propolis.terms.identity import NodeId
 from propolis.terms.trust import Tier, Vector
@@ -49,8 +50,8 @@ class Appraisal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """The claims set. `iat`, `exp` in whole seconds since 1970; `node` is the subject's Ed25519 key in hex."""
 
-    iat: int
-    exp: int
+    iat: Moment
+    exp: Moment
     node: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64)] = msgspec.field(name="propolis_node")
     verifier: VerifierId = msgspec.field(name="ear_verifier_id")
     submods: dict[str, Appraisal]
@@ -93,7 +94,7 @@ def signed(ear: str, verifier: NodeId) -> Result:
         raise Rejected("signature", "this verifier did not sign it") from error
     try:
         result = msgspec.json.decode(body, type=Result)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Rejected("ear_claims", str(error)) from error
     if set(result.submods) != {SUBMODULE} or result.profile != PROFILE:
         raise Rejected("ear_claims", "not an appraisal of a node")

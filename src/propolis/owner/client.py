@@ -33,7 +33,15 @@ from propolis.runtime.ending import turned_away
 from propolis.runtime.household import Household
 from propolis.runtime.known import known_today
 from propolis.terms.credential import Credential
-from propolis.terms.errors import ConfigError, InvitationRefused, PeerUnreachable, PropolisError, TooLarge, UnknownJob
+from propolis.terms.errors import (
+    ConfigError,
+    InvitationRefused,
+    PeerUnreachable,
+    PropolisError,
+    ReleaseDenied,
+    TooLarge,
+    UnknownJob,
+)
 from propolis.terms.identity import JobId, NodeId
 from propolis.terms.job import MAX_PROGRAM_BYTES, Granted, JobState, Receipt
 from propolis.terms.policy import PolicyOrder
@@ -273,6 +281,8 @@ class Client:
     # -- work and notes
 
     async def _seal_grant(self, work: ev.SealGrant) -> bytes:
+        if work.emulated and not self.fleet_of(self._home).rehearsal:  # withdrawn since we began
+            raise ReleaseDenied("this owner does not rehearse with emulated TPMs any more")
         return self._chest.grant(self._owned[work.job], work)
 
     async def _open_results(self, work: ev.OpenResults) -> list[bool]:

@@ -97,3 +97,18 @@ def test_every_part_of_the_binding_counts_and_none_runs_into_another():
     others = {**parts, "nonce": b"m" * 32}, {**parts, "node": b"j" * 32}, {**parts, "purpose": Purpose.MEMBER}
     more = {**parts, "key": b""}, {**parts, "channel": b""}, {**parts, "key": b"k" * 31, "channel": b"kc"}
     assert len({base, *(bind(**p) for p in (*others, *more))}) == 7
+
+
+def resigned(body):
+    head = ear.sign(result(), KEY.sign).split(".")[0]
+    signed = f"{head}.{ear._text(body)}"
+    return f"{signed}.{ear._text(KEY.sign(signed.encode()))}"
+
+
+def test_a_verifier_that_signs_nonsense_is_refused_as_anybody():
+    """Whoever reads a result did not choose who signs it: an orchestrator may sign what no reader can hold."""
+    body = ear.sign(result(), KEY.sign).split(".")[1]
+    plain = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+    refused("ear_claims", resigned(b'{"x":' + b"[" * 9000))
+    refused("ear_claims", resigned(plain.replace(b'"exp":700', b'"exp":1' + b"0" * 400)))
+    refused("ear_claims", resigned(plain.replace(b'"iat":100', b'"iat":-1')))

@@ -10,11 +10,14 @@ from propolis.adapters.store.memory import MemoryStore
 from propolis.adapters.tpm.software import SoftwareAttester
 from propolis.crypto import ear
 from propolis.crypto.tpm import public
-from propolis.crypto.tpm.ids import Handle
+from propolis.crypto.tpm.ids import Attribute, Handle
+from propolis.crypto.tpm.marshal import sized, u32
+from propolis.decisions.appraisal.member import Row
 from propolis.decisions.appraisal.policy import Approved, Policy, Rehearsal, Rules
 from propolis.decisions.weaknesses import Weakness, Weaknesses
 from propolis.messages import attestation as say
 from propolis.messages import codec
+from propolis.ports.store import Put
 from propolis.protocols import session
 from propolis.protocols.attestation import appraising
 from propolis.protocols.attestation import events as ev
@@ -619,3 +622,76 @@ def test_firmware_of_a_maker_nobody_keeps_a_list_of_is_not_called_sound():
     world.of_hub(session.PolicyChanged(Rules(Policy(pcrs=PCRS, approved=(unheard,)))))
     world.enter(NODE, chip(b"1"))
     assert world.proven[NODE].proven[0].claims == ("approved", "resident-key", "sealed-to-policy")
+
+
+class Unhurried(World):
+    """Credentials are opened when the test says so."""
+
+    def __init__(self, *chips):
+        super().__init__(*chips)
+        self.waiting = []
+
+    def of_node(self, name, event):
+        if isinstance(event, session.Said) and isinstance(event.message, say.Activate):
+            self.waiting.append((name, event))
+        else:
+            super().of_node(name, event)
+
+    def go_on(self):
+        while self.waiting:
+            super().of_node(*self.waiting.pop(0))
+
+
+def test_two_nodes_that_enrol_one_endorsement_key_at_once_are_still_one():
+    world = Unhurried(chip(b"1"))
+    world.enter(NODE, chip(b"1"))
+    world.enter(OTHER, chip(b"1"))
+    assert len(world.waiting) == 2
+    world.go_on()
+    assert world.proven[NODE].proven
+    assert world.reason(OTHER) == "identity"
+    assert [key for key, _ in world.rows.scan("attested")] == [NODE]
+
+
+def padded(ek):
+    """The same point with a zero before its x: as sound an area, and of another Name."""
+    return ek[:-68] + sized(b"\0" + ek[-66:-34]) + ek[-34:]
+
+
+def with_another_attribute(ek):
+    return ek[:4] + u32(int.from_bytes(ek[4:8], "big") | Attribute.NO_DA) + ek[8:]
+
+
+def mirrored(ek):
+    """The other point of the same x: what is encrypted to either opens."""
+    prime = 2**256 - 2**224 + 2**192 + 2**96 - 1
+    return ek[:-32] + (prime - int.from_bytes(ek[-32:], "big")).to_bytes(32, "big")
+
+
+@pytest.mark.parametrize("retold", [with_another_attribute, padded, mirrored])
+def test_one_endorsement_key_serves_one_node_in_whatever_area_it_is_shown(retold):
+    """A maker's certificate is of the key; the area around it, and so its Name, is the node's word."""
+    machine = chip(b"1")
+    other = retold(asyncio.run(machine.identity()).ek)
+    approved = tuple(Approved(ek=name, maker="IFX") for name in (named(machine), public.parse(other).name.hex()))
+    world = World()
+    world.of_hub(session.PolicyChanged(Rules(Policy(pcrs=PCRS, approved=approved))))
+    world.enter(NODE, machine)
+    assert world.proven[NODE].proven
+    world.tamper = lambda evidence: msgspec.structs.replace(evidence, ek=other)
+    world.enter(OTHER, machine)
+    assert world.reason(OTHER) == "identity"
+
+
+def test_a_row_of_an_earlier_release_holds_its_key_too():
+    """It names the endorsement key by its Name alone; what is kept at the next round holds the key itself."""
+    world = World(chip(b"1"))
+    world.enter(NODE, chip(b"1"))
+    [(key, value)] = list(world.rows.scan("attested"))
+    world.rows.commit([Put("attested", key, codec.encode(msgspec.structs.replace(codec.decode(value, Row), key=b"")))])
+    reborn = World(chip(b"1"))
+    reborn.verifier.restore(world.rows, rules(chip(b"1")))
+    reborn.enter(NODE, chip(b"1"))
+    reborn.enter(OTHER, chip(b"1"))
+    assert reborn.proven[NODE].proven
+    assert reborn.reason(OTHER) == "identity"

@@ -139,3 +139,20 @@ def test_a_job_that_may_run_nowhere_takes_no_turn_from_its_owners_others():
     other = msgspec.structs.replace(SPEC, job=b"J" * 16)
     hub.upload(other)
     assert hub.guests(NODE, b"J" * 16)
+
+
+def test_a_denied_key_forgives_a_node_nothing_it_was_barred_for():
+    """What its owner denied is asked anew when the node proves itself anew; what it did is not."""
+    hub = Hub()
+    hub.enter(NODE, slots=8)
+    hub.upload(MEASURED)
+    proves(hub, NODE)
+    *struck, last = sorted(hub.guests(NODE), key=lambda guest: guest.id)
+    ready = say.GuestReady(job=JOB, guest=last.id, receipt=b"r", signature=bytes(64))
+    hub.tell(session.Said(NODE, ready, ()))
+    for guest in struck[:5]:
+        hub.tell(session.Said(NODE, say.GuestGone(job=JOB, guest=guest.id, code="executor.crashed", reason="x"), ()))
+    assert "did not serve" in hub.machine.desk.jobs[JOB].barred[NODE]
+    hub.tell(session.Said(OWNER, say.Denied(job=JOB, guest=last.id, reason="no evidence"), ()))
+    proves(hub, NODE, (msgspec.structs.replace(PROVEN[0], until="2099-01-02"),))
+    assert "did not serve" in hub.machine.desk.jobs[JOB].barred.get(NODE, "")

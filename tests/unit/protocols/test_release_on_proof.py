@@ -16,8 +16,8 @@ from propolis.decisions.privacy import requirement_for
 from propolis.messages import codec
 from propolis.messages import jobs as say
 from propolis.messages.attestation import MAX_EVIDENCE, Evidence
-from propolis.messages.membership import Role, ShowPolicy
-from propolis.protocols import policies, session
+from propolis.messages.membership import Role, ShowPolicy, ShowRemovals
+from propolis.protocols import policies, removals, session
 from propolis.protocols.jobs import events as ev
 from propolis.protocols.jobs import vouching
 from propolis.protocols.jobs.release import Release
@@ -25,6 +25,7 @@ from propolis.protocols.jobs.submitter import Submitter
 from propolis.protocols.machine import Mail, Persist, WorkDone
 from propolis.terms.capability import Isolation, Rung
 from propolis.terms.contact import Contact
+from propolis.terms.credential import Removal, Removals, SignedRemovals
 from propolis.terms.errors import SealBroken, TpmError
 from propolis.terms.identity import GuestId, JobId
 from propolis.terms.job import BlobRef, Challenge, Granted, JobSpec, Kind, Receipt
@@ -308,3 +309,37 @@ def test_an_owners_memory_of_a_machine_is_not_walked_back_step_by_step():
         guest = bytes([step]) * 16
         answer = asked(made, shown(chip(clock=start - step * 200_000), guest=guest), guest=guest)
         assert isinstance(answer, ev.SealGrant) == (step < 2), "more than what may be overtaken, in all"
+
+
+def signed_removal(*nodes):
+    gone = tuple(Removal(member=node) for node in nodes)
+    data = codec.encode(Removals(fleet=HUB, number=1, removed=gone))
+    return SignedRemovals(data=data, signature=identity.sign(OPERATOR_SEED, removals.REMOVALS, data))
+
+
+@pytest.mark.parametrize("word", ["removal", "policy"])
+def test_a_key_that_is_being_sealed_stays_when_the_operators_word_comes_in_between(word):
+    machine = chip()
+    made = owner(machine)
+    sealing = asked(made, shown(machine))
+    assert isinstance(sealing, ev.SealGrant)
+    told = signed_removal(NODE) if word == "removal" else policy(number=2)
+    kind = ShowRemovals if word == "removal" else ShowPolicy
+    made.handle(session.Said(HUB, kind(signature=told.signature), (told.data,)), 1.0)
+    answer = made.handle(WorkDone(sealing.ticket, b"sealed"), 1.0)[-1]
+    assert isinstance(answer.message, say.Denied), answer
+    assert ("removed" if word == "removal" else "policy changed") in answer.message.reason
+
+
+def test_a_key_for_an_emulated_machine_is_sealed_as_one(monkeypatch):
+    """Whoever seals it looks once more whether its owner rehearses still (tests/unit/test_withdrawn.py)."""
+    found = Release.vouched
+
+    def rehearsed(*asked):
+        vouched = found(*asked)
+        proven = tuple(msgspec.structs.replace(each, emulated=True) for each in vouched.proven)
+        return msgspec.structs.replace(vouched, proven=proven)
+
+    assert not asked(owner(chip()), shown(chip())).emulated
+    monkeypatch.setattr(Release, "vouched", rehearsed)
+    assert asked(owner(chip()), shown(chip())).emulated

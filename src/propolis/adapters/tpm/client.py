@@ -92,12 +92,13 @@ class Tpm:
 
     # -- PCRs
 
-    def pcr_read(self, pcrs: Sequence[int], bank: int = Alg.SHA256) -> dict[int, bytes]:
-        """Return PCR values; the TPM gives eight at a time."""
+    def pcr_read(self, pcrs: Sequence[int], bank: int = Alg.SHA256, session: Session | None = None) -> dict[int, bytes]:
+        """Return PCR values; the TPM gives eight at a time. Without a session whoever sits on the bus can tell others."""
+        beside = [session] if session is not None else []
         found: dict[int, bytes] = {}
         wanted = sorted(pcrs)
         while wanted:
-            _, answer = self.engine.run(Command.PCR_READ, parameters=policy.selection(wanted, bank))
+            _, answer = self.engine.run(Command.PCR_READ, parameters=policy.selection(wanted, bank), auths=beside)
             reader = Answer(answer)
             reader.u32()
             if reader.u32() != 1 or reader.u16() != bank:

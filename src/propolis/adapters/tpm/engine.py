@@ -152,8 +152,8 @@ class Engine:
     ) -> tuple[int, bytes]:
         """Run one command; return (handle or 0, response parameters). Raises TpmError, TpmLocked.
 
-        `auths` are for the first entities in order; one more may come along to encrypt alone. The first session that
-        encrypts hides the first parameter of both directions.
+        `auths` are for the first entities in order; one more may come along to encrypt alone, or where nothing can be hidden to
+        authenticate the answer. The first session that encrypts hides the first parameter of both directions.
         """
         shape = _SHAPES.get(command, Shape())
         hider = next((auth for auth in auths if isinstance(auth, Session)), None)
@@ -163,6 +163,8 @@ class Engine:
         if hider is not None:
             hider.hide(commands=shape.hides_in, responses=shape.hides_out)
             parameters = _hidden(hider, parameters) if shape.hides_in else parameters
+            if shape == Shape():
+                hider.witness()
         digest = _hash(u32(command), *(entity.name for entity in entities), parameters)
         areas = b"".join(auth.area(digest) for auth in auths)
         body = b"".join(u32(entity.handle) for entity in entities)

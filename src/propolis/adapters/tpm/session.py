@@ -51,6 +51,10 @@ class Session:
         self.attributes |= SessionAttribute.DECRYPT if commands else SessionAttribute(0)
         self.attributes |= SessionAttribute.ENCRYPT if responses else SessionAttribute(0)
 
+    def witness(self) -> None:
+        """Stand beside this command for nothing but the HMAC of its answer."""
+        self.attributes |= SessionAttribute.AUDIT
+
     def encrypt(self, parameter: bytes) -> bytes:
         """Hide the first command parameter."""
         key, iv = self._stream(self.nonce_caller, self.nonce_tpm)

@@ -24,7 +24,9 @@ def define_counter(tpm: Tpm, index: int, session: Session) -> Entity:
     parameters = sized(b"") + sized(public)
     tpm.engine.run(Command.NV_DEFINE_SPACE, [OWNER], parameters, [session])
     fresh = Entity(index, policy.nv_counter_name(index, COUNTER))
-    tpm.engine.run(Command.NV_INCREMENT, [fresh, fresh], auths=[Password()])
+    tpm.engine.run(
+        Command.NV_INCREMENT, [fresh, fresh], auths=[Password()]
+    )  # not counted, it cannot be read in a session
     return counter(index)
 
 
@@ -33,9 +35,9 @@ def counter(index: int) -> Entity:
     return Entity(index, policy.nv_counter_name(index, COUNTER | NvAttribute.WRITTEN))
 
 
-def increment(tpm: Tpm, index: Entity) -> None:
-    """Count up by one, for ever."""
-    tpm.engine.run(Command.NV_INCREMENT, [index, index], auths=[Password()])
+def increment(tpm: Tpm, index: Entity, session: Session) -> None:
+    """Count up by one, for ever. In a session: who sits on the bus cannot answer in the TPM's place that it counted."""
+    tpm.engine.run(Command.NV_INCREMENT, [index, index], auths=[session])
 
 
 def count(tpm: Tpm, index: Entity) -> int:

@@ -61,7 +61,8 @@ class TpmChip:
             yield tpm, srk
 
     def look(self, registers: Sequence[int], counters: Sequence[int]) -> Chip:
-        """Return what it shows. Counters come in a salted session: who taps the bus cannot change them unseen."""
+        """Return what it shows. Counters and registers come in a salted session: who sits on the bus cannot change them
+        unseen, and have what he chose approved."""
         with self._open() as tpm, keys.storage_key(tpm) as srk, tpm.session(srk) as session:
             told = keys.maker(tpm)
             counts = {index: _count(tpm, index, session) for index in counters}
@@ -69,7 +70,7 @@ class TpmChip:
                 storage=srk.public.raw,
                 manufacturer=told.manufacturer.strip(),
                 emulated=told.emulated,
-                registers=tpm.pcr_read(registers) if registers else {},
+                registers=tpm.pcr_read(registers, session=session) if registers else {},
                 counts={index: value for index, value in counts.items() if value is not None},
             )
 
@@ -118,7 +119,7 @@ class TpmChip:
     def increment(self, counter: int) -> int:
         """Count up by one."""
         with self._open() as tpm, keys.storage_key(tpm) as srk, tpm.session(srk) as session:
-            storage.increment(tpm, storage.counter(counter))
+            storage.increment(tpm, storage.counter(counter), session)
             value = _count(tpm, counter, session)
             if value is None:
                 raise TpmError(f"the TPM's counter {counter:#x} is gone")

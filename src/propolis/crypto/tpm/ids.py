@@ -144,6 +144,7 @@ class SessionAttribute(IntFlag):
     CONTINUE = 1
     DECRYPT = 1 << 5
     ENCRYPT = 1 << 6
+    AUDIT = 1 << 7
 
 
 class Compare(IntEnum):

@@ -39,6 +39,19 @@ class Public(msgspec.Struct, frozen=True, kw_only=True):
         """The Name: nameAlg and the hash of the public area."""
         return u16(self.name_alg) + _hash(self.name_alg, self.raw)
 
+    @property
+    def itself(self) -> bytes:
+        """A digest of the key alone, whatever area it stands in. Raises Rejected(key_type) where there is no key.
+
+        Of a point its x: whoever holds one of the two points of an x opens what is encrypted to either.
+        """
+        if self.key is None:
+            raise Rejected("key_type", "an area without a key")
+        numbers = self.key.public_numbers()
+        if isinstance(numbers, rsa.RSAPublicNumbers):
+            return _hash(Alg.SHA256, b"rsa" + numbers.n.to_bytes(MOST_RSA_BITS // 8, "big"))
+        return _hash(Alg.SHA256, numbers.curve.name.encode() + numbers.x.to_bytes(66, "big"))
+
 
 def stem(area: bytes) -> bytes:
     """Return a key's public area, or a template of one, up to the key itself: what two keys of one template share.

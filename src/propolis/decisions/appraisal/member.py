@@ -43,6 +43,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True, forbid_unk
     srk: bytes
     clock: tuple[int, int, int, bool, int]  # Clock's fields, in order
     registers: bytes = b""  # digest of those that do not move between two boots
+    key: bytes = b""  # digest of the endorsement key itself: the area around it, and so its Name, is the node's word
+
+    @property
+    def serves(self) -> bytes:
+        """What may be one node's only, in whatever area it is shown."""
+        return self.key or self.ek
 
     @property
     def last(self) -> Clock:
@@ -146,6 +152,7 @@ def judge(
         srk=srk.name if srk is not None else b"",
         clock=msgspec.structs.astuple(clock),
         registers=_still(found.quoted.values),
+        key=ek.itself,
     )
     if leased and before is not None and before.registers and before.registers != row.registers:
         raise Rejected("pcr_drift", "other software was measured than when the lease began")

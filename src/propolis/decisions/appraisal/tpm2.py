@@ -136,8 +136,8 @@ def _technology(found: Found) -> str:
 
 
 def _identity(found: Found) -> str:
-    key = found.ek if found.endorsed and found.ek is not None else found.ak
-    return f"{'ek' if found.endorsed else 'ak'}:{key.name.hex()}"
+    """Return who signed. Nothing in a file ties it to the endorsement key beside it, which anybody can show."""
+    return f"ak:{found.ak.name.hex()}"
 
 
 def facts(found: Found, binding: bytes) -> Facts:
@@ -172,7 +172,7 @@ def appraise(verified: Verified, reference: Reference = NO_REFERENCE) -> Apprais
     loaded = fact["loaded"]
     known = isinstance(loaded, tuple) and bool(loaded) and set(loaded) <= reference.images
     claims = {
-        "endorsed": fact["endorsed"] is True and fact["emulated"] is not True,
+        "endorsed": fact["endorsed"] is True and fact["activated"] is True and fact["emulated"] is not True,
         "resident-key": fact["activated"] is True,
         "secure-boot": fact["secure-boot"] is True,
         "known-image": known,
@@ -192,7 +192,7 @@ def vector(fact: Facts, claims: Mapping[str, bool], *, known: bool) -> Vector:
     )
     return Vector(
         instance_identity=Value.RECOGNIZED if claims["endorsed"] and claims["resident-key"] else Value.UNTRUSTED,
-        hardware=Value.RECOGNIZED if claims["endorsed"] else Value.UNTRUSTED,
+        hardware=Value.RECOGNIZED if claims["endorsed"] and claims["resident-key"] else Value.UNTRUSTED,
         configuration=configuration if fact["log"] is True else Value.NO_CLAIM,
         executables=executables,
         storage_opaque=Value.RECOGNIZED if claims["resident-key"] and claims["endorsed"] else Value.NO_CLAIM,

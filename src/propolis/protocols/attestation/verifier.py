@@ -49,9 +49,7 @@ class Verifier:
         self._nodes: dict[NodeId, Standing] = {}
         self._begun: dict[NodeId, Instant] = {}  # when a node's last round began, also while it is away
         self._work: dict[int, tuple[NodeId, bytes]] = {}  # ticket -> node, and the nonce of its round
-        self._judging: dict[
-            NodeId, tuple[int, int]
-        ] = {}  # ticket and bytes, until judged: also of a round that is over
+        self._judging: dict[NodeId, tuple[int, int]] = {}  # ticket, bytes: until judged, also of a round that is over
         self._last_ticket = 0
         self._now = Instant(0.0)
         self._out: list[Output] = []
@@ -168,7 +166,7 @@ class Verifier:
         self._out.append(ev.Appraise(ticket, peer, evidence, body, self._rules, before, leased=node.until is not None))
 
     def _judged(self, peer: NodeId, node: Standing, found: ev.Conclusion) -> None:
-        """Step 15: one endorsement key, one node; one node, its keys, for good."""
+        """Step 15: one node, its keys, for good."""
         assert node.round is not None
         if found.reason or found.judged is None:
             self._refuse(peer, found.reason or "malfunction", found.text)
@@ -176,8 +174,6 @@ class Verifier:
         known, row = self._rows.get(peer), found.judged.row
         if known is not None and (known.ek, known.ak) != (row.ek, row.ak):
             self._refuse(peer, "identity", "this node was enrolled with other keys; its operator has to enrol it anew")
-        elif self._holders.get(row.ek, peer) != peer:
-            self._refuse(peer, "identity", "this endorsement key is another node's")
         else:
             node.round.judged = found.judged
             if known is not None:
@@ -205,17 +201,20 @@ class Verifier:
     def _activated(self, peer: NodeId, node: Standing, proof: bytes) -> None:
         assert node.round is not None
         if not hmac.compare_digest(bound.activated(node.round.secret, node.round.nonce), proof):
-            self._refuse(
-                peer, "ak_binding", "the attestation key does not live beside the endorsement key that was shown"
-            )
+            self._refuse(peer, "ak_binding", "the attestation key does not live beside the endorsement key shown")
             return
         self._conclude(peer, node)
 
     def _conclude(self, peer: NodeId, node: Standing) -> None:
-        """Step 17: what was found holds for a lease; half-way it is asked anew."""
+        """Steps 15 and 17: one endorsement key, one node; what was found holds for a lease, half-way it is asked anew."""
         assert node.round is not None
         found = node.round.judged
         assert found is not None
+        if (
+            self._holders.get(found.row.serves, peer) != peer
+        ):  # looked at here: two may have begun before either was through
+            self._refuse(peer, "identity", "this endorsement key is another node's")
+            return
         self._keep(peer, found.row)
         self._out.append(Persist((Put(ATTESTED, peer, codec.encode(found.row)),)))
         if found.pending:
@@ -280,12 +279,13 @@ class Verifier:
         self._nodes.pop(peer, None)
         row = self._rows.pop(peer, None)
         if row is not None:
-            self._holders.pop(row.ek, None)
+            self._holders.pop(row.serves, None)
             self._out.append(Persist((Drop(ATTESTED, peer),)))
 
     def _keep(self, peer: NodeId, row: Row) -> None:
+        self._holders.pop(self._rows.get(peer, row).serves, None)
         self._rows[peer] = row
-        self._holders[row.ek] = peer
+        self._holders[row.serves] = peer
 
     def _ticket(self, peer: NodeId, round_: Round) -> int:
         self._last_ticket += 1

@@ -100,7 +100,7 @@ class GuestEnded(Event, frozen=True):
 class SealGrant(Work, frozen=True):
     """Seal the job's roots to a guest's key in the owner's key home; WorkDone(result=bytes).
 
-    `machine`: seal what came out once more, to this machine alone.
+    `machine`: seal what came out once more, to this machine alone. `emulated`: what it proved rests on an emulated TPM.
     """
 
     job: JobId
@@ -108,6 +108,7 @@ class SealGrant(Work, frozen=True):
     guest_key: bytes
     node: NodeId
     machine: Machine | None = None
+    emulated: bool = False
 
 
 class OpenResults(Work, frozen=True):

@@ -150,7 +150,7 @@ def granted(desk: Desk, peer: NodeId, message: say.Grant | say.Denied, now: Inst
     if job is None or guest is None or guest.job != job.id or guest.phase is not Phase.OFFERED:
         return
     if isinstance(message, say.Denied):
-        job.barred[guest.node] = f"{DENIED}{message.reason}"
+        job.barred.setdefault(guest.node, f"{DENIED}{message.reason}")  # what it did is worse than what it lacks
         desk.note(job, now, f"key denied to {guest.node[:4].hex()}: {message.reason}")
         desk.leaving[guest.id] = None
         return

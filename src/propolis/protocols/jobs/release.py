@@ -140,6 +140,19 @@ class Release:
             reasons.append("too many guests of this machine got the job's key and ended")
         return reasons
 
+    @property
+    def policy(self) -> int:
+        """The number of the newest policy of the operator's that was seen; 0 where none was."""
+        return self._order.number if self._order is not None else 0
+
+    def overtaken(self, spec: JobSpec, receipt: Receipt, policy: int) -> str:
+        """Return why a key that was released stays here after all: what the operator said while it was sealed, or ""."""
+        if self.removed(receipt):
+            return "the fleet's operator removed this machine"
+        if spec.challenge is not None and policy != self.policy:
+            return "the fleet's policy changed while the key was sealed"
+        return ""
+
     def removed(self, receipt: Receipt) -> bool:
         """Return whether the operator removed this guest's node."""
         return removals.removed(self._removals, receipt.node_id, receipt.credential)

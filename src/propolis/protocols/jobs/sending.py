@@ -17,11 +17,12 @@ BATCH_TASKS = 512
 
 
 class Sealing(msgspec.Struct, frozen=True):
-    """A key is being sealed to a guest; what is kept of it then."""
+    """A key is being sealed to a guest; what is kept of it then, and under which of the operator's policies it was released."""
 
     job: JobId
     guest: GuestId
     granted: Granted
+    policy: int
 
 
 class Opening(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ from propolis.protocols.machine import Action, BodyPart, Event, FromStore, Mail,
 from propolis.terms.contact import Contact
 from propolis.terms.credential import MAX_LIST_BYTES, SignedRemovals
 from propolis.terms.errors import MalformedMessage, ReleaseDenied
+from propolis.terms.evidence import emulated
 from propolis.terms.identity import GuestId, JobId, NodeId
 from propolis.terms.job import Granted, JobSpec, Receipt
 from propolis.terms.policy import MAX_POLICY_BYTES, SignedPolicy
@@ -194,8 +195,20 @@ class Submitter:
         if vouched.row is not None and vouched.row.follows(self._rows.get(node)):
             self._rows[node] = vouched.row
             self._out.append(Persist((Put(TABLE, node, codec.encode(vouched.row)),)))
-        ticket = self._ticket(Sealing(job.spec.id, receipt.guest_id, kept))
-        self._out.append(ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key, node, vouched.machine))
+        ticket = self._ticket(Sealing(job.spec.id, receipt.guest_id, kept, self._release.policy))
+        rehearsed = emulated(vouched.proven)
+        self._out.append(
+            ev.SealGrant(ticket, job.spec.id, receipt.guest_id, receipt.guest_key, node, vouched.machine, rehearsed)
+        )
+
+    def _sealed(self, work: Sealing, sealed: bytes) -> None:
+        receipt: Receipt = codec.decode(work.granted.receipt, Receipt)
+        if overtaken := self._release.overtaken(self._jobs[work.job].spec, receipt, work.policy):
+            self._deny(receipt, work.job, overtaken)
+            return
+        row = Put(GRANTED, work.job + work.guest, codec.encode(work.granted))
+        self._out.append(Persist((row,)))  # who holds a key is known before the key leaves
+        self._say(say.Grant(job=work.job, guest=work.guest, sealed=sealed))
 
     def _learnt(self, signed: SignedRemovals | SignedPolicy) -> None:
         """Keep the operator's newer word; an older one, or another's, says nothing."""
@@ -272,9 +285,7 @@ class Submitter:
     def _work_done(self, ticket: int, result: object) -> None:
         work = self._work.pop(ticket, None)
         if isinstance(work, Sealing) and isinstance(result, bytes):
-            row = Put(GRANTED, work.job + work.guest, codec.encode(work.granted))
-            self._out.append(Persist((row,)))  # who holds a key is known before the key leaves
-            self._say(say.Grant(job=work.job, guest=work.guest, sealed=result))
+            self._sealed(work, result)
         elif isinstance(work, Opening) and isinstance(result, list):
             self._opened(work, result)
 
