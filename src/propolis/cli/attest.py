@@ -145,9 +145,7 @@ def _loaded(found: tpm2.Evidence) -> list[str]:
         log = eventlog.parse(found.event_log) if found.event_log else None
         if log is None:
             return []
-        eventlog.agrees(
-            log, found.values, found.bank
-        )  # also: it has this bank, as old firmware's of SHA-1 alone has not
+        eventlog.agrees(log, found.values, found.bank)  # also: it has this bank; old firmware logs SHA-1 alone
         boot = firmware.read(log, found.bank)
     except Rejected:
         return []

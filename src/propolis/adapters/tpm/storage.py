@@ -24,9 +24,8 @@ def define_counter(tpm: Tpm, index: int, session: Session) -> Entity:
     parameters = sized(b"") + sized(public)
     tpm.engine.run(Command.NV_DEFINE_SPACE, [OWNER], parameters, [session])
     fresh = Entity(index, policy.nv_counter_name(index, COUNTER))
-    tpm.engine.run(
-        Command.NV_INCREMENT, [fresh, fresh], auths=[Password()]
-    )  # not counted, it cannot be read in a session
+    # no session: an index that was never counted up cannot be read in one, so a swallowed first count is seen
+    tpm.engine.run(Command.NV_INCREMENT, [fresh, fresh], auths=[Password()])
     return counter(index)
 
 

@@ -15,7 +15,6 @@ REHEARSE = "--i-rehearse-with-emulated-tpms"
 WAYS = {
     "software-key": "lender: start the node without --no-tpm, as a user who may use the TPM (propolis doctor says whether)",
     "asked": "nothing to do: it is asked anew by itself",
-    "busy": "nothing to do: it is asked anew by itself",
     "pending": "operator: compare the key with propolis attest --identity over there, then propolis fleet policy approve NODE",
     "emulated": "operator: only a policy with [rehearsal] counts it (propolis fleet policy set); lender: a machine with a TPM",
     "ek_root": "operator: add its maker's certificates to the policy (certificates), if they lead to a root that Propolis pins",

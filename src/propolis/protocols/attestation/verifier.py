@@ -212,7 +212,7 @@ class Verifier:
         assert found is not None
         if (
             self._holders.get(found.row.serves, peer) != peer
-        ):  # looked at here: two may have begun before either was through
+        ):  # looked at now: two may have begun before either was through
             self._refuse(peer, "identity", "this endorsement key is another node's")
             return
         self._keep(peer, found.row)
