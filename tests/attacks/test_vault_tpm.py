@@ -316,6 +316,21 @@ def test_who_sits_on_the_bus_cannot_say_that_a_revocation_was_counted(machine):
     assert "completed now" in machine.open().notes[0]
 
 
+def test_who_sits_on_the_bus_cannot_say_that_a_new_counter_counted(tmp_path, machine):
+    """The first count of a counter bears no session: swallowed, there is nothing to read, and no vault is made."""
+    counted = u16(Tag.SESSIONS) + u32(19) + u32(0) + u32(0) + b"\0\0\1\0\0"
+
+    class Swallowing(Recorder):
+        def transact(self, command):
+            return counted if command[6:10] == u32(Command.NV_INCREMENT) else super().transact(command)
+
+    world = machine.with_line(lambda: Swallowing(machine.emulator.line()))
+    folder = FileFolder(tmp_path / "another")
+    with pytest.raises(TpmError):
+        Vault.create(world._replace(folder=folder), InTpm())
+    assert folder.state() is None
+
+
 def test_a_tpm_without_room_is_told_as_busy(machine):
     """Another program left its keys loaded; on a line without a sweep."""
 

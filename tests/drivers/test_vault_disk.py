@@ -1,5 +1,6 @@
 """What else lies on a vault's disk: other writers at the same time, planted pipes and links, a careless umask."""
 
+import errno
 import os
 import shutil
 import stat
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 from propolis.adapters.tpm.emulator import Emulator
+from propolis.adapters.vault import files
 from propolis.sdk.vault import Vault
 from propolis.terms.errors import StoreError, VaultDamaged
 
@@ -126,3 +128,27 @@ def test_nobody_else_reads_it_under_any_umask(tmp_path):
         os.umask(before)
     for path in (folder, *folder.rglob("*")):
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_an_object_that_cannot_be_read_is_named(small, monkeypatch):
+    """A disk that fails under an open file: which one, and not its descriptor's number."""
+    vault = Vault(small, PASSPHRASE, tpm="none")
+    [thing] = (small / "objects").iterdir()
+
+    class Failing:
+        def __init__(self, file):
+            self.file = file
+
+        def fileno(self):
+            return self.file.fileno()
+
+        def close(self):
+            self.file.close()
+
+        def read(self, size):
+            raise OSError(errno.EIO, "Input/output error")
+
+    opened = files._opened
+    monkeypatch.setattr(files, "_opened", lambda path: Failing(opened(path)) if path == thing else opened(path))
+    with pytest.raises(StoreError, match=f"{thing.name}: Input/output error"):
+        vault.read("a")

@@ -16,10 +16,9 @@ from propolis.cli.fleet import JSON, REHEARSE, connected
 from propolis.cli.show import console, emit, errors
 from propolis.decisions.appraisal import authenticode, policy_text
 from propolis.decisions.appraisal.policy import MAX_TEXT, Image, read
-from propolis.runtime import config
 from propolis.sdk import Fleet, members, policies
 from propolis.sdk.policies import Mandate
-from propolis.terms.errors import ConfigError, DataError
+from propolis.terms.errors import DataError
 from propolis.terms.text import clean
 
 _DIGEST = re.compile("[0-9a-fA-F]{64}")
@@ -74,7 +73,7 @@ def set_(home: Path, file: Path, rehearse: bool, as_json: bool) -> None:
     with connected(home) as found:
         found.set_policy(text)
         mandate = found.mandate()
-    _rehearses(home, rehearse)
+    policies.rehearse(home, accept=rehearse)
     _signed(home, mandate, as_json, {"accepts": policy_words.told(wanted)})
 
 
@@ -88,7 +87,7 @@ def rehearse(home: Path, accept: bool, stop: bool, as_json: bool) -> None:
     if accept and stop:
         raise click.UsageError(f"either {REHEARSE} or --stop")
     if accept or stop:
-        _rehearses(home, accept)
+        policies.rehearse(home, accept=accept)
     now = Fleet.rehearses(home)
     words = "gives keys to emulated machines where the operator's policy rehearses" if now else "gives them none"
     emit(as_json, {"rehearsal": now}, text=f"this owner {words}; guests that have a key keep it")
@@ -191,16 +190,6 @@ def _record(mandate: Mandate) -> dict[str, object]:
         "text": mandate.text,
         "policy": msgspec.to_builtins(mandate.policy),
     }
-
-
-def _rehearses(home: Path, rehearse: bool) -> None:
-    """Write down whether this owner gives keys to emulated TPMs; a yes counts for processes that start after it, a no at once."""
-    path = home / "owner" / "fleet.json"
-    known = config.read(path, config.FleetFile)
-    if known is None:
-        raise ConfigError(f"{path.parent} belongs to no fleet; join one with an invitation")
-    if known.rehearsal != rehearse:
-        config.write(path, msgspec.structs.replace(known, rehearsal=rehearse))
 
 
 def _bytes(file: Path, most: int = MAX_TEXT) -> bytes:

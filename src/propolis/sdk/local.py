@@ -19,6 +19,7 @@ from propolis.messages.rows import NodeRow
 from propolis.node.system import supported
 from propolis.owner import keeper
 from propolis.runtime import config
+from propolis.sdk import policies
 from propolis.sdk.fleet import Fleet
 from propolis.sdk.rehearsal import Rehearsal
 from propolis.terms.errors import ConfigError
@@ -113,10 +114,7 @@ class LocalFleet:
         Raises what setting a policy does.
         """
         assert self.rehearsal is not None
-        path = self.home / "owner" / "fleet.json"
-        known = config.read(path, config.FleetFile)
-        if known is not None and not known.rehearsal:
-            config.write(path, msgspec.structs.replace(known, rehearsal=True))
+        policies.rehearse(self.home, accept=True)
         text = self.rehearsal.policy()
         with Fleet(self.home) as fleet:
             if fleet.policy_text() != text:

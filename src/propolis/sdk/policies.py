@@ -1,6 +1,7 @@
 """The fleet's appraisal policy as an operator handles it: what is in force and by whose word, and one key more to vouch for."""
 
 import re
+from pathlib import Path
 
 import msgspec
 
@@ -8,7 +9,8 @@ from propolis.decisions.appraisal import policy_text
 from propolis.decisions.appraisal.policy import Policy
 from propolis.messages.rows import NodeRow
 from propolis.protocols.policies import told
-from propolis.terms.errors import DataError
+from propolis.runtime import config
+from propolis.terms.errors import ConfigError, DataError
 from propolis.terms.identity import NodeId
 from propolis.terms.policy import PolicyOrder
 
@@ -57,3 +59,16 @@ def approved(policy: Policy, row: NodeRow, maker: str, note: str = "") -> tuple[
     if not _MAKER.fullmatch(maker):
         raise DataError(f"{maker!r} is no maker's name: it has two to four capital letters or digits", hint=MAKERS)
     return policy_text.approve(policy, ek, maker, note or row.report.name), ek
+
+
+def rehearse(home: Path, *, accept: bool) -> None:
+    """Write down whether the owner of this home gives keys to emulated TPMs, where the operator's policy rehearses.
+
+    A yes counts for processes that start after it, a no at once. Raises ConfigError: it belongs to no fleet.
+    """
+    path = home / "owner" / "fleet.json"
+    known = config.read(path, config.FleetFile)
+    if known is None:
+        raise ConfigError(f"{path.parent} belongs to no fleet", hint="join one: propolis join INVITATION")
+    if known.rehearsal != accept:
+        config.write(path, msgspec.structs.replace(known, rehearsal=accept))

@@ -19,11 +19,11 @@ from propolis.messages import attestation as say
 from propolis.messages import codec
 from propolis.ports.store import Put
 from propolis.protocols import session
-from propolis.protocols.attestation import appraising
+from propolis.protocols.attestation import appraising, rounds
 from propolis.protocols.attestation import events as ev
-from propolis.protocols.attestation import verifier as verifying
 from propolis.protocols.attestation.attester import Attester
-from propolis.protocols.attestation.verifier import AGAIN_SECONDS, PAUSE_SECONDS, ROUND_SECONDS, Verifier
+from propolis.protocols.attestation.rounds import AGAIN_SECONDS, PAUSE_SECONDS, ROUND_SECONDS
+from propolis.protocols.attestation.verifier import Verifier
 from propolis.protocols.machine import Mail, Persist, Tell, TimePassed, WorkDone, WorkFailed
 from propolis.runtime.known import known_weaknesses
 from propolis.terms.capability import CapabilityReport, Isolation, Rung
@@ -457,7 +457,7 @@ def test_evidence_of_one_node_waits_once_and_of_all_nodes_within_a_bound(monkeyp
         world.later(PAUSE_SECONDS)
         world.of_hub(session.NodeLost(NODE))
     [first] = world.waiting
-    monkeypatch.setattr(verifying, "MAX_JUDGING", verifying.EACH_JUDGING)
+    monkeypatch.setattr(rounds, "MAX_JUDGING", rounds.EACH_JUDGING)
     world.enter(OTHER, chip(b"2"))
     assert (world.reason(OTHER), len(world.waiting)) == ("busy", 1)
     world.enter(NODE, chip(b"1"))
@@ -469,6 +469,24 @@ def test_evidence_of_one_node_waits_once_and_of_all_nodes_within_a_bound(monkeyp
     assert world.proven[NODE].proven
     world.later(AGAIN_SECONDS)
     assert [work.node for work in world.waiting] == [NODE, NODE, OTHER]
+
+
+def test_who_keeps_much_waiting_ends_no_lease_of_others(monkeypatch):
+    """That there is no room to judge says nothing of the node that is asked: its lease goes on to its end, and no longer."""
+    world = World(chip(b"1"))
+    world.enter(NODE, chip(b"1"))
+    monkeypatch.setattr(rounds, "MAX_JUDGING", 0)
+    world.later(LEASE_SECONDS / 2)
+    assert world.proven[NODE].proven
+    world.later(LEASE_SECONDS / 2 - 1)
+    assert world.proven[NODE].proven
+    world.later(1)
+    assert world.reason() == "expired"
+    world.later(AGAIN_SECONDS)
+    assert world.reason() == "busy"
+    monkeypatch.undo()
+    world.later(AGAIN_SECONDS)
+    assert world.proven[NODE].proven
 
 
 def test_a_result_holds_no_longer_than_the_evidence_under_it(monkeypatch):

@@ -28,16 +28,17 @@ _SUFFIX = {Stage.PART: ".part", Stage.WHOLE: "", Stage.GONE: ".gone"}
 class FileSource:
     """An open object file."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.size = os.fstat(file.fileno()).st_size
+    def __init__(self, path: Path) -> None:
+        """Open it. Raises OSError."""
+        self._path, self._file = path, _opened(path)
+        self.size = os.fstat(self._file.fileno()).st_size
 
     def read(self, size: int) -> bytes:
         """Return the next bytes."""
         try:
             return self._file.read(size)
         except OSError as error:
-            raise StoreError(f"{self._file.name} cannot be read: {error.strerror}") from error
+            raise _told(self._path, error) from error
 
     def close(self) -> None:
         """Close."""
@@ -104,7 +105,7 @@ class FileFolder:
         for stage in (Stage.WHOLE, Stage.PART, Stage.GONE, Stage.WHOLE):  # the last: it moved while we looked
             path = self._at(item, stage)
             try:
-                return FileSource(_opened(path))
+                return FileSource(path)
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -17,8 +17,8 @@ from propolis.ports.entropy import Entropy
 from propolis.ports.store import Drop, Put, Rows
 from propolis.protocols import session
 from propolis.protocols.attestation import events as ev
-from propolis.protocols.attestation import results
-from propolis.protocols.attestation.rounds import EACH_JUDGING, MAX_BEGUN, MAX_JUDGING, Round, Stage, Standing
+from propolis.protocols.attestation import results, rounds
+from propolis.protocols.attestation.rounds import Round, Stage, Standing, Waiting
 from propolis.protocols.machine import Action, Event, Mail, Persist, TimePassed, WorkDone, WorkFailed
 from propolis.terms.errors import Rejected
 from propolis.terms.evidence import NOTHING, Proven
@@ -26,9 +26,6 @@ from propolis.terms.identity import NodeId
 from propolis.terms.time import Instant
 
 ATTESTED = "attested"
-ROUND_SECONDS = 120.0  # a slow chip makes a key and two signatures in it
-PAUSE_SECONDS = 5.0  # between two rounds of one node, however often it comes back: judging costs us more than asking it
-AGAIN_SECONDS = 60.0  # after a round that came to nothing
 HARDWARE = ("tpm2-quote/1",)
 Output = Action | Mail
 
@@ -49,7 +46,7 @@ class Verifier:
         self._nodes: dict[NodeId, Standing] = {}
         self._begun: dict[NodeId, Instant] = {}  # when a node's last round began, also while it is away
         self._work: dict[int, tuple[NodeId, bytes]] = {}  # ticket -> node, and the nonce of its round
-        self._judging: dict[NodeId, tuple[int, int]] = {}  # ticket, bytes: until judged, also of a round that is over
+        self._waiting = Waiting()
         self._last_ticket = 0
         self._now = Instant(0.0)
         self._out: list[Output] = []
@@ -104,8 +101,8 @@ class Verifier:
     def _begin_soon(self, name: NodeId) -> None:
         """Ask a node that entered: at once, or when its last round is long enough ago."""
         last = self._begun.get(name)
-        if last is not None and self._now < last + PAUSE_SECONDS and self._nodes[name].kinds:
-            self._nodes[name].next = Instant(last + PAUSE_SECONDS)
+        if last is not None and self._now < last + rounds.PAUSE_SECONDS and self._nodes[name].kinds:
+            self._nodes[name].next = Instant(last + rounds.PAUSE_SECONDS)
         else:
             self._begin(name)
 
@@ -114,13 +111,13 @@ class Verifier:
         node.next = None
         if not node.kinds:
             return
-        if name in self._judging:  # it came back before we were done with it: what is kept of one node has a bound
-            node.round, node.next = None, Instant(self._now + PAUSE_SECONDS)
+        if name in self._waiting:  # it came back before we were done with it: what is kept of one node has a bound
+            node.round, node.next = None, Instant(self._now + rounds.PAUSE_SECONDS)
             return
-        if len(self._begun) >= MAX_BEGUN:
-            self._begun = {each: at for each, at in self._begun.items() if self._now < at + PAUSE_SECONDS}
+        if len(self._begun) >= rounds.MAX_BEGUN:
+            self._begun = {each: at for each, at in self._begun.items() if self._now < at + rounds.PAUSE_SECONDS}
         self._begun[name] = self._now
-        node.round = Round(self._entropy.draw(32), Instant(self._now + ROUND_SECONDS))
+        node.round = Round(self._entropy.draw(32), Instant(self._now + rounds.ROUND_SECONDS))
         policy = self._rules.policy
         self._say(name, say.Challenge(nonce=node.round.nonce, pcrs=policy.asked, bank=policy.bank))
 
@@ -155,14 +152,13 @@ class Verifier:
         if evidence.kind not in node.kinds or len(body) > 2 or sum(map(len, body)) > 2 * say.MAX_LOGS:
             self._refuse(peer, "envelope_type", "not the evidence that was announced")
             return
-        size = EACH_JUDGING + sum(map(len, body))
-        if size + sum(waiting for _, waiting in self._judging.values()) > MAX_JUDGING:
-            self._refuse(peer, "busy", "too much evidence waits to be judged; this node is asked again in a minute")
+        if not self._waiting.room(body):
+            self._put_off(peer, node)
             return
         node.round.stage = Stage.JUDGED
         before = self._rows.get(peer)
         ticket = self._ticket(peer, node.round)
-        self._judging[peer] = (ticket, size)
+        self._waiting.add(peer, ticket, body)
         self._out.append(ev.Appraise(ticket, peer, evidence, body, self._rules, before, leased=node.until is not None))
 
     def _judged(self, peer: NodeId, node: Standing, found: ev.Conclusion) -> None:
@@ -210,9 +206,8 @@ class Verifier:
         assert node.round is not None
         found = node.round.judged
         assert found is not None
-        if (
-            self._holders.get(found.row.serves, peer) != peer
-        ):  # looked at now: two may have begun before either was through
+        # looked at now, not when the round began: two may have begun before either was through
+        if self._holders.get(found.row.serves, peer) != peer:
             self._refuse(peer, "identity", "this endorsement key is another node's")
             return
         self._keep(peer, found.row)
@@ -231,9 +226,15 @@ class Verifier:
     def _refuse(self, peer: NodeId, reason: str, text: str) -> None:
         """Step 18: it is over at once, and why is told."""
         node = self._nodes[peer]
-        node.round, node.until, node.next = None, None, Instant(self._now + AGAIN_SECONDS)
+        node.round, node.until, node.next = None, None, Instant(self._now + rounds.AGAIN_SECONDS)
         self._tell(peer, NOTHING, reason=f"{reason}: {text}"[:300])
         self._say(peer, say.Appraised(reason=f"{reason}: {text}"[:500]))
+
+    def _put_off(self, peer: NodeId, node: Standing) -> None:
+        """There is no room to judge: that says nothing of this node, so what holds goes on until its lease ends."""
+        if node.until is None:
+            self._refuse(peer, "busy", "too much evidence waits to be judged; this node is asked again in a minute")
+        node.round, node.next = None, Instant(self._now + rounds.AGAIN_SECONDS)
 
     # -- work and time
 
@@ -257,8 +258,7 @@ class Verifier:
     def _asked(self, ticket: int) -> tuple[NodeId, Standing | None]:
         """Return whose work it was, and how that node stands, if the round it was for goes on."""
         peer, nonce = self._work.pop(ticket, (NodeId(b""), b""))
-        if self._judging.get(peer, (0, 0))[0] == ticket:
-            del self._judging[peer]
+        self._waiting.judged(peer, ticket)
         node = self._nodes.get(peer)
         return peer, node if node is not None and node.round is not None and node.round.nonce == nonce else None
 

@@ -281,9 +281,8 @@ class Vault:
                 "this key is not the one that approves for this vault", hint="use the key of its creation"
             )
         asked = files.conditions_of(VaultId(header.vault), home)
-        if not demands.genuine(
-            home.approvals[-1], asked
-        ):  # it says which registers are signed for, and nothing vouches yet
+        # it says which registers are signed for, and nothing has vouched for the header yet
+        if not demands.genuine(home.approvals[-1], asked):
             raise VaultDamaged("the file `vault` was altered: its newest approval is not the admin key's")
         seen = opening.agreed(header, needed(world.chip))
         registers = [register for register, _ in home.approvals[-1].values]
