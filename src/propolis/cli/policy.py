@@ -169,7 +169,7 @@ def _signed(home: Path, mandate: Mandate, as_json: bool, more: dict[str, object]
     """Say what was signed, and whether this home's owner would give keys by it."""
     words = [f"signed as number {mandate.number}; every machine is judged anew by it", *map(str, _list(more))]
     if mandate.policy.rehearsal is not None and not Fleet.rehearses(home):
-        words.append(f"it rehearses, and this home does not: sign it with {REHEARSE} to give keys to emulated machines")
+        words.append(f"it rehearses, and this home does not: propolis fleet policy rehearse {REHEARSE}")
     emit(as_json, {**_record(mandate), **more}, text="\n".join(words))
 
 

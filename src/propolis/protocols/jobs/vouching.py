@@ -25,7 +25,7 @@ from propolis.terms.job import JobSpec, Receipt
 
 RESIDENT = "resident-key"
 OVERTAKEN_MS = 300_000  # guests of one machine are shown in any order, and again after a reconnect
-REHEARSE = "propolis join INVITATION --i-rehearse-with-emulated-tpms"
+REHEARSE = "propolis fleet policy rehearse --i-rehearse-with-emulated-tpms"
 TABLE = "vouched"  # node -> Row; the owner's own memory of each machine's keys and clock
 
 
